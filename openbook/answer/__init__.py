@@ -1,0 +1,1 @@
+"""Hits in, a checked and cited answer out."""

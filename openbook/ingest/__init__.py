@@ -1,0 +1,1 @@
+"""Files and pages in, documents and chunks out; what changed since last time."""

@@ -1,0 +1,1 @@
+"""Named models, where they come from, and bringing them here verified."""

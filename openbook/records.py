@@ -1,0 +1,316 @@
+"""The values that travel between rooms: small, frozen, standard library only.
+
+One record per stage; a later stage makes its own record instead of growing an earlier one.
+All text offsets count Unicode code points, start inclusive, end exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+PUBLIC = "*"
+"""The access label of a document anyone may see."""
+
+Arm = Literal["base", "rag", "tuned", "tuned+rag", "extractive"]
+"""How a question is answered: which model, with or without retrieved text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page (PDF), slide (PPTX) or sheet (XLSX) as a span of its document's text."""
+
+    number: int
+    """1-based."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file or web page as text, with provenance; what a reader returns."""
+
+    name: str
+    """Stable identity within the library: path relative to its source with `/`, or a URL."""
+    text: str
+    """Markdown-flavoured plain text: `#` headings, `-` lists, `|` tables, fenced code."""
+    format: str
+    """Lower-case format name: "pdf", "md", ..."""
+    hash: str
+    """sha256 hex of the file's bytes."""
+    bytes: int
+    """Size of the file."""
+    title: str = ""
+    """Title found in the document; "" when none was found."""
+    author: str = ""
+    created: str = ""
+    """ISO 8601 date or date-time from the file's own metadata; "" when unknown."""
+    modified: str = ""
+    pages: tuple[Page, ...] = ()
+    """Empty for formats without pages."""
+    boxes: bytes | None = field(default=None, repr=False)
+    """PDF only: per code point of `text` four little-endian uint16 x0, y0, x1, y1 in tenths of a point,
+    origin at the page's top left; zeros where no glyph stands behind the character."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: "page 3 holds an image without text", "encoding guessed: cp1252"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of a document: `document.text[start:end] == text`."""
+
+    document: str
+    start: int
+    end: int
+    text: str
+    page: int | None = None
+    """1-based page on which the chunk starts; None for formats without pages."""
+    heading: tuple[str, ...] = ()
+    """Titles of the sections the chunk lies in, outermost first."""
+    title: str = ""
+    """The document's title, or its file name without extension."""
+
+    @property
+    def indexed_text(self) -> str:
+        """What is embedded and full-text indexed: title and heading path, a blank line, then the text."""
+        path = dict.fromkeys(part for part in (self.title, *self.heading) if part)
+        return f"{' > '.join(path)}\n\n{self.text}" if path else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One metadata condition of a search; several are joined by "and"."""
+
+    field: Literal["document", "format", "title", "author", "created", "modified"]
+    op: Literal["=", "!=", ">=", "<=", ">", "<"]
+    """For `document`, = and != accept shell patterns (`policies/*.md`). Order comparisons are for dates only."""
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a search may see."""
+
+    groups: tuple[str, ...] = ()
+    """The caller's groups. Documents labelled "*" are always visible, others only to a member of one of their labels."""
+    where: tuple[Condition, ...] = ()
+    version: int | None = None
+    """Library version to read; None is the newest committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A chunk's identity with one retriever's score, best first in any sequence."""
+
+    id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the retrievers found under one snapshot of the library."""
+
+    dense: tuple[Scored, ...]
+    """By cosine similarity in [-1, 1]."""
+    lexical: tuple[Scored, ...]
+    """By BM25 score, >= 0."""
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk found for a question, with its ranks (1-based; None: not found by that retriever) and scores."""
+
+    chunk: Chunk
+    score: float
+    """The fused or reranked score the list is sorted by; comparable within one result only."""
+    dense_rank: int | None = None
+    dense_score: float | None = None
+    lexical_rank: int | None = None
+    lexical_score: float | None = None
+    rerank_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first, and what finding them took."""
+
+    hits: tuple[Hit, ...]
+    version: int
+    seconds: Mapping[str, float]
+    """Wall seconds by step: "embed", "search", "rerank"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How text is generated. Temperature 0 is greedy."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A finished generation."""
+
+    text: str
+    prompt_tokens: int
+    answer_tokens: int
+    prefill_seconds: float
+    """From the call to the first token."""
+    decode_seconds: float
+    """From the first token to the last."""
+    finish: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A verified span of a document that supports one sentence of an answer."""
+
+    document: str
+    page: int | None
+    start: int
+    end: int
+    quote: str
+    """Equals the document's text[start:end]."""
+    sentence: int
+    """0-based index into the answer's sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of an answer and whether a cited chunk supports it."""
+
+    text: str
+    supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Wall seconds of one answer."""
+
+    retrieve: float
+    prefill: float
+    decode: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Text with verified citations, and everything needed to see how it came about."""
+
+    text: str
+    abstained: bool
+    citations: tuple[Citation, ...]
+    sentences: tuple[Sentence, ...]
+    hits: tuple[Hit, ...]
+    """The passages shown to the model, best first; `[n]` in the text is hits[n - 1]."""
+    prompt: str
+    """The exact text given to the model; "" when no model was asked."""
+    model: str
+    adapter: str | None
+    arm: Arm
+    """The arm that was asked for."""
+    prompt_tokens: int
+    answer_tokens: int
+    seconds: Timings
+    library_version: int
+    notes: tuple[str, ...] = ()
+    """What a person should know: "the model's answer had no support; showing the best supporting sentences"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document to store: its text, its chunks, their vectors and who may see it."""
+
+    document: Document
+    chunks: Sequence[Chunk]
+    vectors: Sequence[Sequence[float]]
+    """One per chunk: a numpy float32 array [len(chunks), dimensions], unit length."""
+    acl: tuple[str, ...] = (PUBLIC,)
+    source: str = ""
+    """The source root the document was found under, so that a later sync of it can notice removals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit does to the library; all of it becomes visible at once."""
+
+    put: Sequence[Entry] = ()
+    """Added or replaced documents."""
+    rename: Sequence[tuple[str, str]] = ()
+    """(old name, new name) of documents whose content did not change."""
+    remove: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """A stored document without its text."""
+
+    name: str
+    hash: str
+    bytes: int
+    pages: int | None
+    chunks: int
+    acl: tuple[str, ...]
+    synced_at: str
+    """ISO 8601, UTC."""
+    source: str
+    format: str
+    title: str
+    author: str
+    created: str
+    modified: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One committed state of the library."""
+
+    version: int
+    committed_at: str
+    documents: int
+    chunks: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFailure:
+    """A file that could not be taken in, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a sync did, or with dry_run would do."""
+
+    added: int
+    changed: int
+    renamed: int
+    removed: int
+    unchanged: int
+    failed: tuple[SyncFailure, ...]
+    chunks: int
+    """Chunks written."""
+    seconds: float
+    library_version: int
+    duplicates: tuple[tuple[str, str], ...] = ()
+    """(document, earlier document with the same bytes)."""
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names by kind: "added", "changed", "renamed" (as "old -> new"), "removed"."""

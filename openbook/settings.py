@@ -1,0 +1,160 @@
+"""openbook.toml in, a checked settings value out; knows no room.
+
+Every field has a default, so an empty file is a valid workspace. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from openbook.errors import SettingsError
+
+FILE_NAME = "openbook.toml"
+STATE_DIR = ".openbook"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Models(_Section):
+    """Which models run. Names are those of `openbook models list`, or a path to a local model."""
+
+    generator: str = "smollm2-135m-instruct"
+    """A catalogue name, a path to a .gguf or OpenVINO folder, "endpoint" (see [endpoint]) or "extractive" (no model)."""
+    embedder: str = "all-minilm-l6-v2"
+    reranker: str = ""
+    """A catalogue name, or "" for none."""
+    offline: bool = False
+    """Never download; also set by the environment variable OPENBOOK_OFFLINE=1."""
+
+
+class Endpoint(_Section):
+    """An OpenAI-compatible server, used when models.generator is "endpoint"."""
+
+    url: str = "http://localhost:11434/v1"
+    model: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; the key itself never stands in a file."""
+    context: Annotated[int, Field(ge=256)] = 8192
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds without a byte before giving up."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+
+
+class Ingest(_Section):
+    """How files become chunks, and what is refused."""
+
+    chunk_tokens: Annotated[int, Field(ge=32, le=4096)] = 200
+    overlap_tokens: Annotated[int, Field(ge=0)] = 0
+    max_file_mb: Annotated[float, Field(gt=0)] = 200
+    max_pages: Annotated[int, Field(gt=0)] = 5000
+    max_unpacked_mb: Annotated[float, Field(gt=0)] = 1000
+    """Total size an archive may unpack to."""
+    max_nesting: Annotated[int, Field(ge=0, le=10)] = 3
+    """Archives within archives, and attachments within mails."""
+    ocr: bool = False
+    """Read scanned PDF pages; needs the extra openbook[ocr]."""
+    mass_delete_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A sync that would remove more than this share of a source (and at least 5 documents) is refused."""
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Ingest:
+        if self.overlap_tokens * 2 > self.chunk_tokens:
+            raise ValueError("overlap_tokens may be at most half of chunk_tokens")
+        return self
+
+
+class LibrarySettings(_Section):
+    """Where documents are kept. Empty URLs mean embedded, inside the workspace."""
+
+    catalog_url: str = ""
+    """SQLAlchemy URL; "" is SQLite in .openbook/library/catalog.db."""
+    qdrant_url: str = ""
+    """Qdrant server or cluster; "" is Qdrant Edge in .openbook/library/index. Needs openbook[server]."""
+    qdrant_api_key_env: str = "QDRANT_API_KEY"
+    keep_versions: Annotated[int, Field(ge=1)] = 5
+    """Earlier versions stay readable for roll-back until this many newer ones exist."""
+
+
+class Retrieve(_Section):
+    """How passages are found."""
+
+    k: Annotated[int, Field(ge=1, le=100)] = 5
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Taken from each retriever before fusion."""
+    fusion: Literal["rrf", "dbsf"] = "rrf"
+    dense_weight: Annotated[float, Field(ge=0)] = 1.0
+    lexical_weight: Annotated[float, Field(ge=0)] = 1.0
+    near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Hits whose texts are at least this similar (0-1) count as one; 1.0 collapses only equal texts."""
+    rerank_depth: Annotated[int, Field(ge=1, le=100)] = 20
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Retrieve:
+        if self.dense_weight == 0 and self.lexical_weight == 0:
+            raise ValueError("dense_weight and lexical_weight may not both be 0")
+        return self
+
+
+class AnswerSettings(_Section):
+    """How answers are written and checked."""
+
+    passages: Annotated[int, Field(ge=1, le=50)] = 3
+    max_tokens: Annotated[int, Field(ge=1)] = 160
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    seed: int = 0
+    abstain_below: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Decline when the retrieval confidence (see openbook.answer.abstain) is lower."""
+    fallback: bool = True
+    """When nothing the model wrote is supported, answer with the best supporting sentences, saying so."""
+    instructions: str = ""
+    """Added to the system prompt: tone, language, house rules."""
+
+
+class Settings(_Section):
+    """The whole of openbook.toml."""
+
+    format: Literal[1] = 1
+    models: Models = Models()
+    endpoint: Endpoint = Endpoint()
+    ingest: Ingest = Ingest()
+    library: LibrarySettings = LibrarySettings()
+    retrieve: Retrieve = Retrieve()
+    answer: AnswerSettings = AnswerSettings()
+
+
+def load(path: Path) -> Settings:
+    """Read and check a settings file.
+
+    Raises SettingsError naming the key, its value and what is allowed.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist; make a workspace with: openbook init") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    return parse(raw, origin=str(path))
+
+
+def parse(raw: dict[str, object], *, origin: str) -> Settings:
+    """Check raw settings; origin is named in errors.
+
+    >>> parse({"retrieve": {"k": 7}}, origin="example").retrieve.k
+    7
+    """
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            message = f"unknown setting {key!r}; remove it or mend the spelling"
+        else:
+            message = f"setting {key or '(file)'} = {first['input']!r}: {first['msg']}"
+        raise SettingsError(f"{origin}: {message}") from None
