@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 PUBLIC = "*"
@@ -314,3 +315,39 @@ class SyncReport:
     dry_run: bool = False
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names by kind: "added", "changed", "renamed" (as "old -> new"), "removed"."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on this disk, verified and converted: all a generator, embedder or reranker needs to load it."""
+
+    name: str
+    """Catalogue name, or the path the user gave."""
+    kind: Literal["generator", "embedder", "reranker"]
+    folder: Path
+    """Generator: openvino_model.xml and its tokenizer; embedder, reranker: `model` and tokenizer.json."""
+    sha256: str
+    """Identity of the weights: hash of the decisive file as it came, before conversion."""
+    context: int
+    """Longest input in tokens; for a generator prompt and answer together."""
+    cache_dir: Path
+    """Where the compiled blobs of OpenVINO may be kept; need not exist yet."""
+    model: Path
+    """The file OpenVINO reads: .xml or .onnx."""
+    architecture: str = ""
+    """Generator only: "llama", "qwen2", "qwen3"; "" when the files do not tell."""
+    chat_template: str | None = None
+    """Generator only: the model's own Jinja template."""
+    bos_token: str = ""
+    eos_token: str = ""
+    eos_token_ids: tuple[int, ...] = ()
+    dimensions: int = 0
+    """Embedder only: length of a vector."""
+    pooling: Literal["mean", "cls", "none"] = "none"
+    """Embedder only; "none" where the graph already pools or nothing is pooled."""
+    query_prefix: str = ""
+    document_prefix: str = ""
+    licence: str = ""
+    """SPDX identifier; "" for the user's own files."""
+    parameters: int = 0
+    """Number of weights; 0 when unknown."""
