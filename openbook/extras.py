@@ -19,4 +19,6 @@ def need(module: str, *, extra: str, purpose: str) -> Any:
     except ImportError as error:
         if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingExtra(f"{purpose} needs an optional package; install it with: pip install 'openbook[{extra}]'") from None
+        raise MissingExtra(
+            f"{purpose} needs an optional package; install it with: pip install 'openbook[{extra}]'"
+        ) from None

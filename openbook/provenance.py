@@ -27,9 +27,8 @@ def cpu() -> tuple[str, frozenset[str]]:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine(), frozenset()
-    fields = dict(
-        (part.strip() for part in line.split(":", 1)) for line in text.split("\n\n")[0].splitlines() if ":" in line
-    )
+    lines = [line.partition(":") for line in text.split("\n\n")[0].splitlines()]
+    fields = {name.strip(): value.strip() for name, _, value in lines}
     return fields.get("model name", platform.machine()), frozenset(fields.get("flags", "").split())
 
 

@@ -6,6 +6,7 @@ All text offsets count Unicode code points, start inclusive, end exclusive.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class Document:
     modified: str = ""
     pages: tuple[Page, ...] = ()
     """Empty for formats without pages."""
-    boxes: bytes | None = field(default=None, repr=False)
+    boxes: builtins.bytes | None = field(default=None, repr=False)
     """PDF only: per code point of `text` four little-endian uint16 x0, y0, x1, y1 in tenths of a point,
     origin at the page's top left; zeros where no glyph stands behind the character."""
     notes: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ class Scope:
     """What a search may see."""
 
     groups: tuple[str, ...] = ()
-    """The caller's groups. Documents labelled "*" are always visible, others only to a member of one of their labels."""
+    """The caller's groups. Labels "*" are visible to all, others only to their groups."""
     where: tuple[Condition, ...] = ()
     version: int | None = None
     """Library version to read; None is the newest committed."""

@@ -19,6 +19,7 @@ from openbook.records import (
     Message,
     Sampling,
     Scope,
+    SearchResult,
     VersionInfo,
 )
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Vectors = npt.NDArray[np.float32]
+
+ANYONE = Scope()
+"""What a caller without groups may see: documents open to everyone."""
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(step, done, total) from long work; must return fast and never raise."""
@@ -136,3 +140,11 @@ class Generator(Protocol):
 
     def close(self) -> None:
         """Free the model."""
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """Questions in, ranked hits out."""
+
+    def search(self, question: str, *, k: int | None = None, scope: Scope = ANYONE) -> SearchResult:
+        """The k best hits (None: as the settings say) within scope; odd questions may give fewer, never an error."""

@@ -25,7 +25,7 @@ class Models(_Section):
     """Which models run. Names are those of `openbook models list`, or a path to a local model."""
 
     generator: str = "smollm2-135m-instruct"
-    """A catalogue name, a path to a .gguf or OpenVINO folder, "endpoint" (see [endpoint]) or "extractive" (no model)."""
+    """A catalogue name, a path to a .gguf or OpenVINO folder, "endpoint" (see [endpoint]) or "extractive" (none)."""
     embedder: str = "all-minilm-l6-v2"
     reranker: str = ""
     """A catalogue name, or "" for none."""
@@ -112,6 +112,8 @@ class AnswerSettings(_Section):
     """Decline when the retrieval confidence (see openbook.answer.abstain) is lower."""
     fallback: bool = True
     """When nothing the model wrote is supported, answer with the best supporting sentences, saying so."""
+    rewrite: Literal["rules", "model"] = "rules"
+    """How chat makes a follow-up question stand alone before retrieval."""
     instructions: str = ""
     """Added to the system prompt: tone, language, house rules."""
 
