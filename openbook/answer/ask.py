@@ -1,0 +1,268 @@
+"""A question in; streamed text and then a checked, cited Answer out. Knows seams, not how anything is stored or loaded.
+
+The way of a question: retrieve, decline if nothing is good enough, render the prompt, generate, check every sentence,
+fall back to the passages' own sentences when nothing the model wrote is supported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from openbook.answer import abstain, cite, extractive
+from openbook.answer.followup import standalone
+from openbook.errors import OpenbookError, PromptTooLong
+from openbook.prompt import ABSTENTION, messages
+from openbook.prose import sentences
+from openbook.records import Answer, Arm, Chunk, Generation, Hit, Message, Sampling, Scope, Sentence, Timings
+from openbook.seams import ANYONE, Embedder, Generator, Searcher
+from openbook.settings import AnswerSettings
+
+FALLBACK_NOTE = "nothing the model wrote was supported by the passages; these are the best sentences found, verbatim"
+EMPTY_NOTE = "the library is empty; add documents with: openbook sync FOLDER"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    hits: tuple[Hit, ...]
+    version: int
+    seconds: float
+    searched: bool
+
+
+class AnswerStream(Iterator[str]):
+    """Pieces of the answer as the model writes them; `answer` holds the checked result once they are through.
+
+    The checked text may differ from the pieces: unverified citation marks are taken out, and an unsupported answer is
+    replaced by the passages' own sentences.
+    """
+
+    def __init__(self, parts: Iterator[str | Answer]) -> None:
+        self._parts = parts
+        self._answer: Answer | None = None
+
+    def __next__(self) -> str:
+        for part in self._parts:
+            if isinstance(part, str):
+                return part
+            self._answer = part
+        raise StopIteration
+
+    @property
+    def answer(self) -> Answer:
+        """The checked answer; reads the rest of the stream first when there is one."""
+        for _ in self:
+            pass
+        if self._answer is None:
+            raise OpenbookError("this answer was cancelled before it was finished; ask again")
+        return self._answer
+
+    def close(self) -> None:
+        """Stop generating."""
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
+
+
+class Assistant:
+    """One arm of answering (see records.Arm) over what it is given."""
+
+    def __init__(
+        self,
+        *,
+        arm: Arm,
+        settings: AnswerSettings,
+        library_version: Callable[[], int],
+        searcher: Searcher | None = None,
+        embedder: Embedder | None = None,
+        generator: Callable[[], Generator] | None = None,
+        adapter: str | None = None,
+    ) -> None:
+        """`generator` is called when first needed, so that a model loads while passages are sought."""
+        self._arm = arm
+        self._settings = settings
+        self._version = library_version
+        self._searcher = searcher
+        self._embedder = embedder
+        self._generator = generator
+        self._adapter = adapter
+
+    def ask(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        scope: Scope = ANYONE,
+        contexts: Sequence[str] | None = None,
+    ) -> Answer:
+        """Answer in one piece; see stream."""
+        return self.stream(question, history=history, scope=scope, contexts=contexts).answer
+
+    def stream(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        scope: Scope = ANYONE,
+        contexts: Sequence[str] | None = None,
+    ) -> AnswerStream:
+        """Answer piece by piece. `contexts` are passages to answer from instead of searching.
+
+        Raises PromptTooLong when the question alone does not fit, EndpointError or ModelError from the generator.
+        """
+        return AnswerStream(self._parts(question, history, scope, contexts))
+
+    def _parts(
+        self, question: str, history: Sequence[Message], scope: Scope, contexts: Sequence[str] | None
+    ) -> Iterator[str | Answer]:
+        started = time.perf_counter()
+        found = self._retrieve(question, history, scope, contexts)
+        base = self._blank(found)
+        if self._arm in ("base", "tuned"):
+            yield from self._generated(question, history, None, base, started)
+        elif not found.hits or (found.searched and not self._confident(question, found.hits)):
+            notes = (EMPTY_NOTE,) if not found.hits and found.version == 0 else ()
+            yield ABSTENTION
+            yield _timed(_declined(replace(base, notes=notes)), started)
+        elif self._arm == "extractive":
+            checked = self._extract(question, found.hits)
+            yield checked.text
+            yield _timed(
+                replace(base, text=checked.text, citations=checked.citations, sentences=checked.sentences), started
+            )
+        else:
+            yield from self._generated(question, history, found.hits, base, started)
+
+    def _generated(
+        self, question: str, history: Sequence[Message], hits: Sequence[Hit] | None, base: Answer, started: float
+    ) -> Iterator[str | Answer]:
+        if self._generator is None:
+            raise OpenbookError(f"arm {self._arm!r} needs a language model; set models.generator in openbook.toml")
+        model = self._generator()
+        sampling = Sampling(
+            max_tokens=self._settings.max_tokens, temperature=self._settings.temperature, seed=self._settings.seed
+        )
+        turns, shown = fit(question, hits, model, sampling, history=history, instructions=self._settings.instructions)
+        prompt = model.render(turns)
+        done: Generation | None = None
+        for piece in model.stream(turns, sampling):
+            if isinstance(piece, Generation):
+                done = piece
+            else:
+                yield piece
+        if done is None:
+            raise OpenbookError(f"the model {model.name!r} ended without finishing its answer; ask again")
+        notes = ["the answer was cut at answer.max_tokens"] if done.finish == "length" else []
+        if hits is not None and len(shown) < len(hits):
+            notes.append(f"{len(hits) - len(shown)} passages left out: the model's context is {model.context} tokens")
+        answer = replace(
+            base,
+            hits=tuple(shown),
+            prompt=prompt,
+            model=model.name,
+            prompt_tokens=done.prompt_tokens,
+            answer_tokens=done.answer_tokens,
+            seconds=replace(base.seconds, prefill=done.prefill_seconds, decode=done.decode_seconds),
+            notes=tuple(notes),
+        )
+        yield _timed(self._checked(answer, done.text, question), started)
+
+    def _checked(self, answer: Answer, text: str, question: str) -> Answer:
+        if self._arm in ("base", "tuned"):
+            parts = tuple(Sentence(text[span.start : span.end], supported=False) for span in sentences(text))
+            return replace(answer, text=text.strip(), sentences=parts, abstained=abstain.declined(text))
+        if abstain.declined(text):
+            return _declined(answer)
+        checked = cite.check(text, answer.hits, question=question)
+        notes = answer.notes
+        if self._settings.fallback and not checked.citations:
+            checked = self._extract(question, answer.hits)
+            notes = (*notes, FALLBACK_NOTE)
+        return replace(answer, text=checked.text, sentences=checked.sentences, citations=checked.citations, notes=notes)
+
+    def _retrieve(
+        self, question: str, history: Sequence[Message], scope: Scope, contexts: Sequence[str] | None
+    ) -> _Found:
+        if self._arm in ("base", "tuned"):
+            return _Found((), self._version(), 0.0, searched=False)
+        if contexts is not None:
+            return _Found(tuple(_given(contexts)), self._version(), 0.0, searched=False)
+        if self._searcher is None:
+            raise OpenbookError(f"arm {self._arm!r} needs a library to search")
+        started = time.perf_counter()
+        rewriter = self._generator() if self._settings.rewrite == "model" and self._generator and history else None
+        result = self._searcher.search(
+            standalone(question, history, model=rewriter), k=self._settings.passages, scope=scope
+        )
+        return _Found(result.hits, result.version, time.perf_counter() - started, searched=True)
+
+    def _confident(self, question: str, hits: Sequence[Hit]) -> bool:
+        return abstain.confidence(question, hits) >= self._settings.abstain_below
+
+    def _extract(self, question: str, hits: Sequence[Hit]) -> cite.Checked:
+        if self._embedder is None:
+            return cite.Checked(ABSTENTION, (), ())
+        return extractive.extract(question, hits, self._embedder)
+
+    def _blank(self, found: _Found) -> Answer:
+        return Answer(
+            text="",
+            abstained=False,
+            citations=(),
+            sentences=(),
+            hits=found.hits,
+            prompt="",
+            model=extractive.NAME if self._arm == "extractive" else "",
+            adapter=self._adapter,
+            arm=self._arm,
+            prompt_tokens=0,
+            answer_tokens=0,
+            seconds=Timings(found.seconds, 0.0, 0.0, 0.0),
+            library_version=found.version,
+        )
+
+
+def fit(
+    question: str,
+    hits: Sequence[Hit] | None,
+    model: Generator,
+    sampling: Sampling,
+    *,
+    history: Sequence[Message] = (),
+    instructions: str = "",
+) -> tuple[list[Message], list[Hit]]:
+    """The messages that fit the model's context, and the passages in them.
+
+    The oldest turns of the conversation go first, then the lowest-ranked passages, never the question.
+    Raises PromptTooLong when the question alone is too long.
+    """
+    shown = None if hits is None else list(hits)
+    turns = list(history)
+    room = model.context - sampling.max_tokens
+    while True:
+        rendered = messages(question, shown, history=turns, instructions=instructions)
+        if model.count(model.render(rendered)) <= room:
+            return rendered, shown or []
+        if turns:
+            turns = turns[2:]
+        elif shown and len(shown) > 1:
+            shown.pop()
+        else:
+            raise PromptTooLong(
+                f"the question of {len(question)} characters does not fit the model's context of {model.context} tokens"
+                f" beside {sampling.max_tokens} tokens for the answer; shorten it or set a smaller answer.max_tokens"
+            )
+
+
+def _given(contexts: Sequence[str]) -> Iterator[Hit]:
+    for number, text in enumerate(contexts, start=1):
+        yield Hit(Chunk(document=f"contexts/{number}", start=0, end=len(text), text=text), score=0.0)
+
+
+def _declined(answer: Answer) -> Answer:
+    return replace(answer, text=ABSTENTION, abstained=True, sentences=(), citations=())
+
+
+def _timed(answer: Answer, started: float) -> Answer:
+    return replace(answer, seconds=replace(answer.seconds, total=time.perf_counter() - started))

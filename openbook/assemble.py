@@ -1,0 +1,147 @@
+"""Settings in, working rooms out: the one place that knows all rooms and joins them.
+
+Models load when first needed and side by side: opening a workspace costs nothing, a question waits for the slowest.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from openbook.errors import SettingsError, UsageError
+from openbook.records import Arm, ModelFiles
+from openbook.seams import Embedder, Generator, Library, Progress, Reranker
+from openbook.settings import STATE_DIR, Settings
+
+if TYPE_CHECKING:
+    from openbook.answer.ask import Assistant
+    from openbook.retrieve.search import HybridSearcher
+
+EXTRACTIVE = "extractive"
+ENDPOINT = "endpoint"
+
+
+class House:
+    """The rooms of one workspace, opened on first use and closed together."""
+
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings,
+        *,
+        progress: Progress | None = None,
+        prefer: Literal["start", "throughput"] = "throughput",
+    ) -> None:
+        """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process."""
+        self.root = root
+        self.settings = settings
+        self._progress = progress
+        self._prefer: Literal["start", "throughput"] = prefer
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="openbook-load")
+        self._generator: Future[Generator] | None = None
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder of the settings."""
+        from openbook.retrieve.embed import OpenVINOEmbedder
+
+        return OpenVINOEmbedder(self._files(self.settings.models.embedder, "embedder"))
+
+    @cached_property
+    def library(self) -> Library:
+        """The workspace's library; this process owns it from here on."""
+        from openbook.library import open_library
+
+        return open_library(
+            self.root / STATE_DIR / "library",
+            settings=self.settings.library,
+            embedder_fingerprint=self.embedder.fingerprint,
+            dimensions=self.embedder.dimensions,
+        )
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The reranker of the settings, or None."""
+        name = self.settings.models.reranker
+        if not name:
+            return None
+        from openbook.retrieve.rerank import OpenVINOReranker
+
+        return OpenVINOReranker(self._files(name, "reranker"))
+
+    @cached_property
+    def searcher(self) -> HybridSearcher:
+        """Hybrid retrieval over the library."""
+        from openbook.retrieve.search import HybridSearcher
+
+        return HybridSearcher(self.library, self.embedder, self.settings.retrieve, reranker=self.reranker)
+
+    def generator(self) -> Generator:
+        """The language model of the settings; waits for it to load."""
+        self.start_generator()
+        assert self._generator is not None
+        return self._generator.result()
+
+    def start_generator(self) -> None:
+        """Begin loading the language model in the background."""
+        if self._generator is None:
+            self._generator = self._pool.submit(self._load_generator)
+
+    def assistant(self, arm: Arm) -> Assistant:
+        """The assistant of one arm; arms differ here and nowhere else.
+
+        Raises UsageError for an arm that needs an adapter when the workspace has none.
+        """
+        from openbook.answer.ask import Assistant
+
+        if arm in ("tuned", "tuned+rag"):
+            raise UsageError(f"arm {arm!r} needs a fine-tuned adapter, and this workspace has none; use --arm rag")
+        if self.settings.models.generator == EXTRACTIVE and arm == "rag":
+            arm = "extractive"
+        reads = arm != "base"
+        if arm != "extractive":
+            self.start_generator()
+        return Assistant(
+            arm=arm,
+            settings=self.settings.answer,
+            library_version=lambda: self.library.version() if reads else 0,
+            searcher=self.searcher if reads else None,
+            embedder=self.embedder if reads else None,
+            generator=None if arm == "extractive" else self.generator,
+        )
+
+    def close(self) -> None:
+        """Release the library and the models."""
+        self._pool.shutdown(wait=True)
+        if self._generator is not None and self._generator.exception() is None:
+            self._generator.result().close()
+        if "library" in self.__dict__:
+            self.library.close()
+
+    def _load_generator(self) -> Generator:
+        name = self.settings.models.generator
+        if name == EXTRACTIVE:
+            raise SettingsError(f"models.generator is {EXTRACTIVE!r}: no language model is set, so this arm cannot run")
+        if name == ENDPOINT:
+            from openbook.answer.generators.endpoint import EndpointGenerator
+
+            return EndpointGenerator(self.settings.endpoint)
+        from openbook.answer.generators.openvino import OpenVINOGenerator
+
+        return OpenVINOGenerator(self._files(name, "generator"), prefer=self._prefer)
+
+    def _files(self, name: str, kind: Literal["embedder", "generator", "reranker"]) -> ModelFiles:
+        from openbook.models import fetch
+
+        files = fetch.ensure(name, offline=offline(self.settings), progress=self._progress)
+        if files.kind != kind:
+            raise SettingsError(f"models.{kind} = {name!r} is a {files.kind}; choose one with: openbook models list")
+        return files
+
+
+def offline(settings: Settings) -> bool:
+    """Whether downloads are switched off, by the settings or OPENBOOK_OFFLINE=1."""
+    return settings.models.offline or os.environ.get("OPENBOOK_OFFLINE", "") not in ("", "0")

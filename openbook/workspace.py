@@ -1,0 +1,254 @@
+"""The Python door: a workspace folder, and everything one does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from openbook.errors import OpenbookError, UsageError
+from openbook.records import Answer, Arm, Condition, Document, DocumentInfo, Message, Scope, SearchResult, SyncReport
+from openbook.seams import Progress
+from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
+
+if TYPE_CHECKING:
+    from openbook.answer.ask import AnswerStream
+    from openbook.assemble import House
+    from openbook.records import Hit
+    from openbook.retrieve.explain import Explanation
+
+_TEMPLATE = """\
+# Openbook workspace. Every setting has a default; `openbook doctor` shows what is in force.
+format = 1
+
+[models]
+generator = "{generator}"
+embedder = "{embedder}"
+"""
+
+
+class Workspace:
+    """A folder with openbook.toml and its library.
+
+    >>> with Workspace.init(tmp / "desk") as ws:  # doctest: +SKIP
+    ...     ws.sync(["handbook/"])
+    ...     print(ws.ask("How many vacation days?").text)
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings,
+        *,
+        progress: Progress | None = None,
+        prefer: Literal["start", "throughput"] = "throughput",
+    ) -> None:
+        """Use open or init."""
+        self.root = root
+        self.settings = settings
+        self._progress = progress
+        self._prefer: Literal["start", "throughput"] = prefer
+        self._house: House | None = None
+
+    @classmethod
+    def init(cls, path: str | Path, *, model: str | None = None, embedder: str | None = None) -> Self:
+        """Make a workspace in a new or existing folder.
+
+        Raises OpenbookError when the folder already is one or cannot be written.
+        """
+        root = Path(path).resolve()
+        file = root / FILE_NAME
+        if file.exists():
+            raise OpenbookError(f"{str(root)!r} already is a workspace; open it, or remove its {FILE_NAME}")
+        defaults = Settings()
+        text = _TEMPLATE.format(
+            generator=_toml(model or defaults.models.generator), embedder=_toml(embedder or defaults.models.embedder)
+        )
+        from openbook.files import write_atomic
+
+        try:
+            write_atomic(file, text)
+        except OSError as error:
+            raise OpenbookError(f"cannot make a workspace in {str(root)!r}: {error.strerror or error}") from None
+        return cls.open(root)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        progress: Progress | None = None,
+        prefer: Literal["start", "throughput"] = "throughput",
+    ) -> Self:
+        """Open the workspace at `path`. Raises SettingsError when there is none or its settings are wrong."""
+        root = Path(path).resolve()
+        return cls(root, load(root / FILE_NAME), progress=progress, prefer=prefer)
+
+    @classmethod
+    def find(cls, start: str | Path = ".") -> Path:
+        """The nearest folder at or above `start` that is a workspace. Raises UsageError when there is none."""
+        here = Path(start).resolve()
+        for folder in (here, *here.parents):
+            if (folder / FILE_NAME).is_file():
+                return folder
+        raise UsageError(f"no {FILE_NAME} in {str(here)!r} or above; make a workspace with: openbook init")
+
+    @property
+    def house(self) -> House:
+        """The joined rooms (openbook.assemble), made on first use."""
+        if self._house is None:
+            from openbook.assemble import House
+
+            self._house = House(self.root, self.settings, progress=self._progress, prefer=self._prefer)
+        return self._house
+
+    @property
+    def state(self) -> Path:
+        """Where Openbook keeps its own files."""
+        return self.root / STATE_DIR
+
+    def sync(
+        self,
+        targets: Sequence[str | Path],
+        *,
+        acl: Sequence[str] = (),
+        dry_run: bool = False,
+        allow_mass_delete: bool = False,
+        progress: Progress | None = None,
+    ) -> SyncReport:
+        """Bring files, folders, globs or web pages into the library; what is unchanged costs a hash.
+
+        Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
+        """
+        from openbook.ingest.sync import sync
+
+        report = sync(
+            [str(target) for target in targets],
+            library=self.house.library,
+            embedder=self.house.embedder,
+            settings=self.settings.ingest,
+            acl=tuple(acl),
+            dry_run=dry_run,
+            allow_mass_delete=allow_mass_delete,
+            progress=progress,
+        )
+        if not dry_run:
+            self.house.library.sweep(keep=self.settings.library.keep_versions)
+        return report
+
+    def watch(
+        self, targets: Sequence[str | Path], *, acl: Sequence[str] = (), progress: Progress | None = None
+    ) -> Iterator[SyncReport]:
+        """Sync now and after every change on disk; ends with the process or KeyboardInterrupt."""
+        from openbook.ingest.watch import watch
+
+        for report in watch(
+            [str(target) for target in targets],
+            library=self.house.library,
+            embedder=self.house.embedder,
+            settings=self.settings.ingest,
+            acl=tuple(acl),
+            progress=progress,
+        ):
+            self.house.library.sweep(keep=self.settings.library.keep_versions)
+            yield report
+
+    def search(
+        self,
+        question: str,
+        *,
+        k: int | None = None,
+        groups: Sequence[str] = (),
+        where: str | Sequence[Condition] = (),
+    ) -> tuple[Hit, ...]:
+        """The best hits the groups may see; `where` as in "format=pdf and modified>=2024-01-01"."""
+        return self.search_result(question, k=k, scope=_scope(groups, where)).hits
+
+    def search_result(self, question: str, *, k: int | None = None, scope: Scope | None = None) -> SearchResult:
+        """Search with timings and the library version read."""
+        return self.house.searcher.search(question, k=k, scope=scope or Scope())
+
+    def ask(
+        self,
+        question: str,
+        *,
+        arm: Arm = "rag",
+        groups: Sequence[str] = (),
+        where: str | Sequence[Condition] = (),
+        history: Sequence[Message] = (),
+        contexts: Sequence[str] | None = None,
+    ) -> Answer:
+        """Answer a question with checked citations. `contexts` are passages to answer from instead of searching."""
+        return self.stream(question, arm=arm, groups=groups, where=where, history=history, contexts=contexts).answer
+
+    def stream(
+        self,
+        question: str,
+        *,
+        arm: Arm = "rag",
+        groups: Sequence[str] = (),
+        where: str | Sequence[Condition] = (),
+        history: Sequence[Message] = (),
+        contexts: Sequence[str] | None = None,
+    ) -> AnswerStream:
+        """Like ask, piece by piece; `.answer` of the returned stream is the checked result."""
+        return self.house.assistant(arm).stream(
+            question, history=history, scope=_scope(groups, where), contexts=contexts
+        )
+
+    def explain(
+        self,
+        question: str,
+        document: str,
+        *,
+        groups: Sequence[str] = (),
+        where: str | Sequence[Condition] = (),
+    ) -> Explanation:
+        """Why each chunk of a document was or was not shown for a question."""
+        from openbook.retrieve.explain import explain
+
+        return explain(
+            question,
+            document,
+            library=self.house.library,
+            searcher=self.house.searcher,
+            settings=self.settings.retrieve,
+            passages=self.settings.answer.passages,
+            scope=_scope(groups, where),
+        )
+
+    def documents(self) -> list[DocumentInfo]:
+        """Stored documents, sorted by name."""
+        return self.house.library.documents()
+
+    def document(self, name: str) -> Document:
+        """One document with its text. Raises OpenbookError when there is none of that name."""
+        found = self.house.library.document(name)
+        if found is None:
+            raise OpenbookError(f"no document {name!r} in the library; see: openbook documents")
+        return found
+
+    def close(self) -> None:
+        """Release the library for other processes and free the models."""
+        if self._house is not None:
+            self._house.close()
+            self._house = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _scope(groups: Sequence[str], where: str | Sequence[Condition]) -> Scope:
+    from openbook.retrieve.where import parse
+
+    return Scope(tuple(groups), parse(where) if isinstance(where, str) else tuple(where))
+
+
+def _toml(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
