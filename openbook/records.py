@@ -56,6 +56,8 @@ class Document:
     origin at the page's top left; zeros where no glyph stands behind the character."""
     notes: tuple[str, ...] = ()
     """What a person should know: "page 3 holds an image without text", "encoding guessed: cp1252"."""
+    container_hash: str = ""
+    """sha256 hex of the outermost file, for a document found inside another (zip member, mail attachment)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,7 @@ class DocumentInfo:
     created: str
     modified: str
     notes: tuple[str, ...]
+    container_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
