@@ -59,6 +59,7 @@ _NUMBER_WORDS = {
     for word in [words]
 }
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_ADDRESS = re.compile(r"https?://[^\s)>\]]+")
 _LIST_MARK = re.compile(r"\s*(?:[-*+•>]|\d{1,3}[.)]|#{1,6})\s+")
 
 
@@ -94,7 +95,7 @@ def _stem(word: str) -> str:
 
 
 def words(text: str) -> list[Word]:
-    """The words of a text with offsets, stop words included and marked.
+    """The words of a text with offsets, stop words included and marked, web addresses left out.
 
     >>> [w.key for w in words("Fifteen days, 1,000 policies") if not w.stop]
     ['15', 'day', '1000', 'polici']
@@ -103,7 +104,7 @@ def words(text: str) -> list[Word]:
 
 
 def _words(text: str) -> Iterator[Word]:
-    for match in _WORD.finditer(text):
+    for match in _WORD.finditer(_ADDRESS.sub(lambda found: " " * len(found.group()), text)):
         raw = match.group().replace("’", "'").lower()
         if raw[0].isdigit():
             yield Word(_number(raw), match.start(), match.end(), True, False, False)

@@ -87,7 +87,7 @@ class Retrieve(_Section):
     k: Annotated[int, Field(ge=1, le=100)] = 5
     candidates: Annotated[int, Field(ge=1, le=1000)] = 50
     """Taken from each retriever before fusion."""
-    fusion: Literal["rrf", "dbsf"] = "rrf"
+    fusion: Literal["rrf", "dbsf"] = "dbsf"
     dense_weight: Annotated[float, Field(ge=0)] = 1.0
     lexical_weight: Annotated[float, Field(ge=0)] = 1.0
     near_duplicate: Annotated[float, Field(gt=0, le=1)] = 0.95
@@ -108,8 +108,8 @@ class AnswerSettings(_Section):
     max_tokens: Annotated[int, Field(ge=1)] = 160
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     seed: int = 0
-    abstain_below: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """Decline when the retrieval confidence (see openbook.answer.abstain) is lower."""
+    abstain_below: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Decline when the retrieval confidence (openbook.answer.abstain) is lower; 0 never declines."""
     fallback: bool = True
     """When nothing the model wrote is supported, answer with the best supporting sentences, saying so."""
     rewrite: Literal["rules", "model"] = "rules"

@@ -28,7 +28,8 @@ class _Found:
     hits: tuple[Hit, ...]
     version: int
     seconds: float
-    searched: bool
+    asked: str | None
+    """The question as searched for; None when nothing was searched."""
 
 
 class AnswerStream(Iterator[str]):
@@ -121,12 +122,12 @@ class Assistant:
         base = self._blank(found)
         if self._arm in ("base", "tuned"):
             yield from self._generated(question, history, None, base, started)
-        elif not found.hits or (found.searched and not self._confident(question, found.hits)):
+        elif not found.hits or (found.asked is not None and not self._confident(found.asked, found.hits)):
             notes = (EMPTY_NOTE,) if not found.hits and found.version == 0 else ()
             yield ABSTENTION
             yield _timed(_declined(replace(base, notes=notes)), started)
         elif self._arm == "extractive":
-            checked = self._extract(question, found.hits)
+            checked = self._extract(found.asked or question, found.hits)
             yield checked.text
             yield _timed(
                 replace(base, text=checked.text, citations=checked.citations, sentences=checked.sentences), started
@@ -185,17 +186,16 @@ class Assistant:
         self, question: str, history: Sequence[Message], scope: Scope, contexts: Sequence[str] | None
     ) -> _Found:
         if self._arm in ("base", "tuned"):
-            return _Found((), self._version(), 0.0, searched=False)
+            return _Found((), self._version(), 0.0, asked=None)
         if contexts is not None:
-            return _Found(tuple(_given(contexts)), self._version(), 0.0, searched=False)
+            return _Found(tuple(_given(contexts)), self._version(), 0.0, asked=None)
         if self._searcher is None:
             raise OpenbookError(f"arm {self._arm!r} needs a library to search")
         started = time.perf_counter()
         rewriter = self._generator() if self._settings.rewrite == "model" and self._generator and history else None
-        result = self._searcher.search(
-            standalone(question, history, model=rewriter), k=self._settings.passages, scope=scope
-        )
-        return _Found(result.hits, result.version, time.perf_counter() - started, searched=True)
+        asked = standalone(question, history, model=rewriter)
+        result = self._searcher.search(asked, k=self._settings.passages, scope=scope)
+        return _Found(result.hits, result.version, time.perf_counter() - started, asked)
 
     def _confident(self, question: str, hits: Sequence[Hit]) -> bool:
         return abstain.confidence(question, hits) >= self._settings.abstain_below

@@ -1,0 +1,70 @@
+"""A workspace in, one archive out, and back. Knows files, not what is in them.
+
+The archive is a .tar.gz of openbook.toml and the embedded library; models are not in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+from openbook.errors import OpenbookError, UsageError
+from openbook.settings import FILE_NAME, STATE_DIR
+from openbook.workspace import Workspace
+
+_LOCKS = ("lock", "owner")
+
+
+def write(workspace: Workspace, file: Path) -> int:
+    """Write a backup; returns its size in bytes. The library is held, so that nothing changes meanwhile.
+
+    Raises UsageError for a library kept on servers, OpenbookError when the file exists or cannot be written.
+    """
+    settings = workspace.settings.library
+    if settings.catalog_url or settings.qdrant_url:
+        raise UsageError("this library is kept on servers; back up its database and its Qdrant collection there")
+    if file.exists():
+        raise OpenbookError(f"{str(file)!r} exists already; choose another name")
+    workspace.house.library.version()
+    workspace.house.library.flush()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    os.close(handle)
+    try:
+        with tarfile.open(name, "w:gz", compresslevel=3) as archive:
+            archive.add(workspace.root / FILE_NAME, FILE_NAME)
+            archive.add(workspace.state / "library", f"{STATE_DIR}/library", filter=_without_locks)
+        Path(name).replace(file)
+    except OSError as error:
+        raise OpenbookError(f"cannot write {str(file)!r}: {error.strerror or error}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def read(file: Path, folder: Path) -> int:
+    """Make a workspace from a backup; returns its number of documents. The folder must not exist or be empty."""
+    folder = folder.resolve()
+    if folder.exists() and any(folder.iterdir()):
+        raise OpenbookError(f"{str(folder)!r} is not empty; restore into a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with tarfile.open(file) as archive:
+            archive.extractall(room, filter="data")
+        if not (room / FILE_NAME).is_file():
+            raise OpenbookError(f"{str(file)!r} is no Openbook backup: it holds no {FILE_NAME}")
+        room.replace(folder)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise OpenbookError(f"cannot restore from {str(file)!r}: {error}") from None
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+    with Workspace.open(folder) as workspace:
+        return len(workspace.documents())
+
+
+def _without_locks(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if Path(info.name).name.split(".")[-1] in _LOCKS else info

@@ -1,0 +1,81 @@
+"""Commands about models: list, show, pull."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from openbook.cli.common import example, json_option, out, print_json, progress_bar
+
+
+@click.group()
+@example("openbook models list", "openbook models pull qwen3-1.7b")
+def models() -> None:
+    """List, show and download models."""
+
+
+@models.command("list")
+@json_option
+@example("openbook models list")
+def list_(as_json: bool) -> None:
+    """List known models and which are here."""
+    from openbook.cli.show import table
+    from openbook.models.fetch import list_models
+
+    known = [_row(model, installed) for model, installed in list_models()]
+    if as_json:
+        print_json(known)
+        return
+    rows = [
+        (
+            one["name"],
+            one["kind"],
+            f"{one['bytes'] / 1e6:,.0f} MB",
+            one["licence"],
+            "yes" if one["installed"] else "",
+            one["good_for"],
+        )
+        for one in known
+    ]
+    out().print(table("", ("name", "kind", "size", "licence", "here", "good for"), rows, right=(2,)))
+
+
+@models.command()
+@click.argument("name")
+@json_option
+@example("openbook models show smollm2-135m-instruct")
+def show(name: str, as_json: bool) -> None:
+    """Show one model: sources, licence, size, hash, context length."""
+    from openbook.models.fetch import show as show_model
+
+    model, installed = show_model(name)
+    facts = _row(model, installed)
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        lines = value if isinstance(value, list) else [value]
+        out().print(f"{key}: " + "\n  ".join(str(line) for line in lines), markup=False)
+
+
+@models.command()
+@click.argument("name")
+@json_option
+@example("openbook models pull smollm2-135m-instruct")
+def pull(name: str, as_json: bool) -> None:
+    """Download a model into the shared cache, verified; a broken download is taken up where it stopped."""
+    from openbook.models.fetch import pull as pull_model
+
+    with progress_bar() as progress:
+        files = pull_model(name, progress=progress)
+    if as_json:
+        print_json({"name": files.name, "folder": str(files.folder), "sha256": files.sha256})
+    else:
+        out().print(f"{files.name}: {files.folder}", markup=False)
+
+
+def _row(model: Any, installed: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(model), "sources": [str(source) for source in model.sources], "installed": installed}

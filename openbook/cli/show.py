@@ -1,0 +1,199 @@
+"""Records in, JSON values and terminal text out. Pure: prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from openbook.records import Answer, DocumentInfo, Hit, SearchResult, SyncReport
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit as the contract has it."""
+    chunk = hit.chunk
+    return {
+        "document": chunk.document,
+        "page": chunk.page,
+        "start": chunk.start,
+        "end": chunk.end,
+        "heading": list(chunk.heading),
+        "title": chunk.title,
+        "text": chunk.text,
+        "score": hit.score,
+        "dense_rank": hit.dense_rank,
+        "dense_score": hit.dense_score,
+        "lexical_rank": hit.lexical_rank,
+        "lexical_score": hit.lexical_score,
+        "rerank_score": hit.rerank_score,
+    }
+
+
+def search_json(result: SearchResult) -> dict[str, Any]:
+    """A search result as the contract has it."""
+    return {
+        "hits": [hit_json(hit) for hit in result.hits],
+        "seconds": {step: round(value, 6) for step, value in result.seconds.items()},
+        "library_version": result.version,
+    }
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """An answer as the contract has it."""
+    seconds = answer.seconds
+    return {
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "citations": [
+            {
+                "document": one.document,
+                "page": one.page,
+                "start": one.start,
+                "end": one.end,
+                "quote": one.quote,
+                "sentence": one.sentence,
+            }
+            for one in answer.citations
+        ],
+        "sentences": [{"text": one.text, "supported": one.supported} for one in answer.sentences],
+        "hits": [hit_json(hit) for hit in answer.hits],
+        "prompt": answer.prompt,
+        "model": answer.model,
+        "adapter": answer.adapter,
+        "arm": answer.arm,
+        "tokens": {"prompt": answer.prompt_tokens, "answer": answer.answer_tokens},
+        "seconds": {
+            "retrieve": round(seconds.retrieve, 6),
+            "prefill": round(seconds.prefill, 6),
+            "decode": round(seconds.decode, 6),
+            "total": round(seconds.total, 6),
+        },
+        "library_version": answer.library_version,
+        "notes": list(answer.notes),
+    }
+
+
+def sync_json(report: SyncReport) -> dict[str, Any]:
+    """A sync report as the contract has it."""
+    return {
+        "added": report.added,
+        "changed": report.changed,
+        "renamed": report.renamed,
+        "removed": report.removed,
+        "unchanged": report.unchanged,
+        "failed": [{"path": one.path, "reason": one.reason} for one in report.failed],
+        "chunks": report.chunks,
+        "seconds": round(report.seconds, 3),
+        "library_version": report.library_version,
+        "duplicates": [list(pair) for pair in report.duplicates],
+        "notes": list(report.notes),
+        "dry_run": report.dry_run,
+        "paths": {kind: list(names) for kind, names in report.paths.items()},
+    }
+
+
+def document_json(info: DocumentInfo) -> dict[str, Any]:
+    """A stored document as the contract has it."""
+    return {
+        "document": info.name,
+        "hash": info.hash,
+        "bytes": info.bytes,
+        "pages": info.pages,
+        "chunks": info.chunks,
+        "acl": list(info.acl),
+        "synced_at": info.synced_at,
+        "format": info.format,
+        "title": info.title,
+        "author": info.author,
+        "created": info.created,
+        "modified": info.modified,
+        "source": info.source,
+        "notes": list(info.notes),
+    }
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> Table:
+    """A plain table; `right` are the indexes of right-aligned columns."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    made = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for index, name in enumerate(columns):
+        made.add_column(name, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    return made
+
+
+def answer_text(answer: Answer) -> Text:
+    """The checked answer; sentences no passage supports stand out and say so."""
+    from rich.text import Text
+
+    text = Text(answer.text)
+    position = 0
+    for sentence in answer.sentences:
+        body = sentence.text.rstrip(".!?")
+        at = answer.text.find(body, position)
+        if at < 0:
+            continue
+        position = at + len(body)
+        if not sentence.supported:
+            text.stylize("yellow", at, position)
+    unsupported = sum(not sentence.supported for sentence in answer.sentences)
+    if unsupported and answer.arm not in ("base", "tuned"):
+        text.append(f"\n! {unsupported} of {len(answer.sentences)} sentences not supported by the documents", "yellow")
+    return text
+
+
+def sources_text(answer: Answer) -> Text:
+    """Numbered sources with their cited spans."""
+    from rich.text import Text
+
+    text = Text()
+    numbers = {hit.chunk: number for number, hit in enumerate(answer.hits, start=1)}
+    seen: set[tuple[str, int, int]] = set()
+    for one in answer.citations:
+        if (one.document, one.start, one.end) in seen:
+            continue
+        seen.add((one.document, one.start, one.end))
+        number = next(
+            (
+                number
+                for chunk, number in numbers.items()
+                if chunk.document == one.document and chunk.start <= one.start and one.end <= chunk.end
+            ),
+            0,
+        )
+        place = f", page {one.page}" if one.page is not None else ""
+        text.append(f"[{number}] ", "bold cyan")
+        text.append(f"{one.document}{place}, characters {one.start}-{one.end}\n")
+        text.append(f'    "{" ".join(one.quote.split())}"\n', "dim")
+    return text
+
+
+def sync_text(report: SyncReport) -> Text:
+    """A sync in a line, then what a person should look at."""
+    from rich.text import Text
+
+    kinds = ("added", "changed", "renamed", "removed", "unchanged")
+    counts = ", ".join(f"{getattr(report, kind)} {kind}" for kind in kinds if getattr(report, kind)) or "nothing found"
+    head = "would be: " if report.dry_run else ""
+    tail = (
+        "" if report.dry_run else f"; {report.chunks} chunks, version {report.library_version}, {report.seconds:.1f} s"
+    )
+    text = Text(f"{head}{counts}{tail}\n")
+    if report.dry_run:
+        for kind, names in report.paths.items():
+            for name in names:
+                text.append(f"  {kind}: {name}\n")
+    for failure in report.failed:
+        text.append(f"  failed: {failure.path}: {failure.reason}\n", "yellow")
+    for name, earlier in report.duplicates:
+        text.append(f"  note: {name} has the same bytes as {earlier}\n", "dim")
+    for note in report.notes:
+        text.append(f"  note: {note}\n", "dim")
+    return text
