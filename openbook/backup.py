@@ -29,7 +29,6 @@ def write(workspace: Workspace, file: Path) -> int:
     if file.exists():
         raise OpenbookError(f"{str(file)!r} exists already; choose another name")
     workspace.house.library.version()
-    workspace.house.library.flush()
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     os.close(handle)

@@ -11,8 +11,8 @@ from openbook.prose import content, sentences
 from openbook.records import Hit
 
 _SLOPE, _MIDDLE = 10.0, 0.83
-"""Logistic regression on handbook and XQuAD development questions with all-minilm-l6-v2; docs/quality.md has the figures
-and the command that refits them for another embedder."""
+"""Logistic regression on the development questions with all-minilm-l6-v2; docs/quality.md has the figures and the
+command that refits them for another embedder."""
 _READ = 3
 
 _REFUSAL = re.compile(

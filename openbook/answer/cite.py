@@ -170,7 +170,7 @@ def _agree_on_negation(said: Sequence[Word], window: Sequence[Word], content: se
     """The narrowest stretch of the window that holds the claim's words negates exactly when the claim does."""
     negated = any(word.negation for word in said)
     first, last = _narrowest([word.key for word in window], content)
-    return any(word.negation for word in window[max(0, first - 3) if negated else first : last]) == negated
+    return any(word.negation for word in window[max(0, first - (3 if negated else 2)) : last]) == negated
 
 
 def _is_heading(text: str, span: Span) -> bool:

@@ -115,7 +115,7 @@ def _visible(info: DocumentInfo, groups: Sequence[str]) -> bool:
     return bool({"*", *groups} & set(info.acl))
 
 
-def _ranks(ranked: Sequence[Scored] | Sequence[Fused]) -> dict[int, int]:
+def _ranks(ranked: Sequence[Scored | Fused]) -> dict[int, int]:
     return {one.id: rank for rank, one in enumerate(ranked, start=1)}
 
 

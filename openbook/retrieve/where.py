@@ -29,7 +29,8 @@ def parse(text: str) -> tuple[Condition, ...]:
         match = _CONDITION.match(text, position)
         if match is None:
             raise UsageError(
-                f"cannot read the filter at {text[position:].strip()!r}; write for example: format=pdf and modified>=2024-01-01"
+                f"cannot read the filter at {text[position:].strip()!r}; "
+                "write for example: format=pdf and modified>=2024-01-01"
             )
         field, op = match.group(1).lower(), match.group(2)
         value = next(part for part in match.groups()[2:] if part is not None)

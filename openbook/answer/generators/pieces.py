@@ -1,0 +1,89 @@
+"""From a model's raw output to the pieces a person sees: whole characters, no stop string, a plain transcript.
+
+Token ids or text in, text out; knows no model, no server and no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from openbook.records import Message
+
+REPLACEMENT = "\ufffd"
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """Messages as plain text, for models without a chat template and for showing what an endpoint was sent.
+
+    >>> transcript([Message("system", "Be brief."), Message("user", "Hi")])
+    'Be brief.\\n\\nUser: Hi\\n\\nAssistant:'
+    """
+    label = {"system": "", "user": "User: ", "assistant": "Assistant: "}
+    return "\n\n".join([*(label[message.role] + message.content for message in messages), "Assistant:"])
+
+
+class Detokenizer:
+    """Turns a growing list of token ids into text, holding back characters whose bytes have not all come.
+
+    A token's text can depend on the ones before it (leading spaces, multi-byte characters), so a short window of
+    earlier tokens is decoded together with the new ones and cut off again.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+        self._decode = decode
+        self._window: list[int] = []
+        self._shown = 0
+        """How many tokens of the window have been given out as text."""
+
+    def push(self, tokens: Sequence[int]) -> str:
+        """The text that became whole with these tokens; "" while a character is incomplete."""
+        self._window += tokens
+        before = self._decode(self._window[: self._shown])
+        after = self._decode(self._window)
+        if after.endswith(REPLACEMENT) or len(after) <= len(before):
+            return ""
+        self._window = self._window[self._shown :]
+        self._shown = len(self._window)
+        return after[len(before) :]
+
+    def flush(self) -> str:
+        """What was held back, without a character that stayed incomplete."""
+        before = self._decode(self._window[: self._shown])
+        after = self._decode(self._window)
+        self._window, self._shown = [], 0
+        return after[len(before) :].rstrip(REPLACEMENT)
+
+
+class StopStrings:
+    """Passes text on up to the stop string that is complete first; how the text is cut into pieces does not matter.
+
+    >>> stop = StopStrings(("END",))
+    >>> stop.push("one E"), stop.push("ND two"), stop.stopped
+    ('one ', '', True)
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = tuple(text for text in stop if text)
+        self._held = ""
+        self.stopped = False
+        """True once a stop string was seen; nothing more comes out then."""
+
+    def push(self, text: str) -> str:
+        """The text that can be shown: all but a tail that may be the beginning of a stop string."""
+        if self.stopped:
+            return ""
+        self._held += text
+        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            return self._take(min(found)[1])
+        tails = (n for stop in self._stop for n in range(1, len(stop)) if self._held.endswith(stop[:n]))
+        return self._take(len(self._held) - max(tails, default=0))
+
+    def flush(self) -> str:
+        """The held-back tail, once nothing more will come; "" after a stop."""
+        return "" if self.stopped else self._take(len(self._held))
+
+    def _take(self, end: int) -> str:
+        text, self._held = self._held[:end], self._held[end:]
+        return text
