@@ -329,26 +329,29 @@ class ModelFiles:
     """Catalogue name, or the path the user gave."""
     kind: Literal["generator", "embedder", "reranker"]
     folder: Path
-    """Generator: openvino_model.xml and its tokenizer; embedder, reranker: `model` and tokenizer.json."""
-    sha256: str
-    """Identity of the weights: hash of the decisive file as it came, before conversion."""
-    context: int
-    """Longest input in tokens; for a generator prompt and answer together."""
-    cache_dir: Path
-    """Where the compiled blobs of OpenVINO may be kept; need not exist yet."""
+    """Holds `model` and, beside it, openvino_tokenizer.xml (generator) or tokenizer.json (embedder, reranker)."""
     model: Path
-    """The file OpenVINO reads: .xml or .onnx."""
+    """The OpenVINO graph. An embedder's graph gives unit vectors [batch, dimensions], a reranker's logits [batch, 1]."""
+    sha256: str
+    """Identity of the weights: hash of the file they came in, before conversion."""
+    context: int
+    """Longest input in tokens, special tokens included; for a generator prompt and answer together."""
+    cache_dir: Path
+    """Where OpenVINO may keep its compiled blobs; need not exist yet."""
+    original: Path | None = None
+    """The weights as they came (a GGUF), for merging and training; None when not kept."""
     architecture: str = ""
     """Generator only: "llama", "qwen2", "qwen3"; "" when the files do not tell."""
     chat_template: str | None = None
-    """Generator only: the model's own Jinja template."""
+    """Generator only: the model's own Jinja template; None when it has none."""
     bos_token: str = ""
     eos_token: str = ""
     eos_token_ids: tuple[int, ...] = ()
+    """Every token that ends an answer."""
     dimensions: int = 0
     """Embedder only: length of a vector."""
-    pooling: Literal["mean", "cls", "none"] = "none"
-    """Embedder only; "none" where the graph already pools or nothing is pooled."""
+    pooling: Literal["mean", "cls", ""] = ""
+    """Embedder only: how the graph makes one vector of many; "" when it came pooled."""
     query_prefix: str = ""
     document_prefix: str = ""
     licence: str = ""
