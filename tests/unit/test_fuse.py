@@ -1,5 +1,7 @@
 """Fusion of two ranked lists."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,4 +40,4 @@ LISTS = st.lists(st.integers(0, 30), unique=True, max_size=20)
 def test_every_candidate_comes_out_once_best_first(dense: list[int], lexical: list[int], method: str) -> None:
     fused = fuse(Candidates(ranked(*dense), ranked(*lexical), 1), method=method)  # type: ignore[arg-type]
     assert sorted(one.id for one in fused) == sorted({*dense, *lexical})
-    assert all(one.score >= other.score for one, other in zip(fused, fused[1:], strict=False))
+    assert all(one.score >= other.score for one, other in pairwise(fused))

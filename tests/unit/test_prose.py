@@ -1,5 +1,7 @@
 """Words and sentences."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def test_sentences_cross_hard_wrapped_lines_but_not_items_rows_or_headings() -> 
 def test_sentence_spans_are_ordered_inside_the_text_and_lose_no_letter(text: str) -> None:
     spans = sentences(text)
     assert all(0 <= span.start < span.end <= len(text) for span in spans)
-    assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(spans))
     kept = {index for span in spans for index in range(span.start, span.end)}
     lost = [char for index, char in enumerate(text) if index not in kept and char.isalpha()]
     assert not lost
