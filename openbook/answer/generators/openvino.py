@@ -129,3 +129,97 @@ class OpenVINOGenerator:
             decode_seconds=run.last - run.first,
             finish="stop" if stop.stopped else run.finish,
         )
+
+
+class _Run:
+    """One generation in a thread of its own, handing tokens to the consumer through a queue.
+
+    The model's lock is held by that thread, not by the consumer: an iterator nobody finishes blocks nobody.
+    """
+
+    def __init__(self, owner: OpenVINOGenerator, prompt: Any, sampling: Sampling) -> None:
+        self.cancelled = False
+        self.start = self.first = self.last = 0.0
+        self.count = 0
+        self.finish: Literal["stop", "length"] = "stop"
+        self._owner, self._prompt, self._sampling = owner, prompt, sampling
+        self._queue: queue.SimpleQueue[list[int] | Exception | None] = queue.SimpleQueue()
+
+    def tokens(self) -> Iterator[list[int]]:
+        """Token ids as they come; raises what the generation raised."""
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def generate(self) -> None:
+        """Run to the end, to cancellation or to an error, each of which ends tokens()."""
+        outcome: Exception | None = None
+        try:
+            with self._owner._lock:
+                if not self.cancelled:
+                    self._generate()
+        except RuntimeError as error:
+            outcome = ModelError(
+                f"model {self._owner.name!r} failed while generating ({_first_line(error)}); run: openbook doctor"
+            )
+        except Exception as error:  # noqa: BLE001 - a thread has no caller: whatever it was travels to the consumer
+            outcome = error
+        self._queue.put(outcome)
+
+    def _generate(self) -> None:
+        import openvino_genai
+
+        pipeline = self._owner._pipeline
+        if pipeline is None:
+            raise ModelError(f"model {self._owner.name!r} is closed; make a new generator")
+        run = self
+
+        class Streamer(openvino_genai.StreamerBase):  # type: ignore[misc]
+            def write(self, token: int | list[int]) -> Any:
+                run._arrived(token if isinstance(token, list) else [token])
+                status = openvino_genai.StreamingStatus
+                return status.CANCEL if run.cancelled else status.RUNNING
+
+            def end(self) -> None:
+                pass
+
+        self.start = self.first = self.last = time.perf_counter()
+        result = pipeline.generate(self._prompt, self._config(), Streamer())
+        if result.finish_reasons[0] == openvino_genai.GenerationFinishReason.LENGTH:
+            self.finish = "length"
+
+    def _arrived(self, tokens: list[int]) -> None:
+        self.last = time.perf_counter()
+        if not self.count:
+            self.first = self.last
+        self.count += len(tokens)
+        self._queue.put(tokens)
+
+    def _config(self) -> Any:
+        import openvino_genai
+
+        sampling = self._sampling
+        config = openvino_genai.GenerationConfig(
+            max_new_tokens=sampling.max_tokens,
+            apply_chat_template=False,
+            stop_token_ids=self._owner._stop_ids,
+            do_sample=sampling.temperature > 0,
+        )
+        if config.do_sample:
+            config.temperature = sampling.temperature
+            config.rng_seed = sampling.seed & 0xFFFFFFFF
+        return config
+
+
+def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> dict[str, Any]:
+    properties: dict[str, Any] = {"CACHE_DIR": str(files.cache_dir)}
+    if prefer == "start":
+        properties["ATTENTION_BACKEND"] = "SDPA"
+    return properties
+
+
+def _first_line(error: RuntimeError) -> str:
+    """The part of an OpenVINO message a person can use: it puts file and line of its source first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "no reason given"
