@@ -15,7 +15,14 @@ from worker import EXACT_UP_TO, Found, Vectors, serve
 
 
 class LlamaIndex:
-    packages = ("llama-index-core", "llama-index-retrievers-bm25", "bm25s", "faiss-cpu", "sentence-transformers", "torch")
+    packages = (
+        "llama-index-core",
+        "llama-index-retrievers-bm25",
+        "bm25s",
+        "faiss-cpu",
+        "sentence-transformers",
+        "torch",
+    )
 
     def open(self, model: str, *, dtype: str, batch: int) -> None:
         self.encoder = HuggingFaceEmbedding(
@@ -42,7 +49,12 @@ class LlamaIndex:
             BM25Retriever.from_defaults(nodes=nodes, similarity_top_k=10),
         ]
         self.fusion = QueryFusionRetriever(
-            self.retrievers, llm=MockLLM(), mode="reciprocal_rerank", similarity_top_k=10, num_queries=1, use_async=False
+            self.retrievers,
+            llm=MockLLM(),
+            mode="reciprocal_rerank",
+            similarity_top_k=10,
+            num_queries=1,
+            use_async=False,
         )
 
     def query(self, question: str, k: int) -> Found:
