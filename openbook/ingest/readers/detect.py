@@ -67,7 +67,9 @@ _FOREIGN = (
     (b"{\\rtf", "RTF document; save it as .docx"),
     (b"GGUF", "model file"),
 )
-_HTML = re.compile(rb"(?:\s|\xef\xbb\xbf|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|html|head|body)[\s>]", re.I | re.S)
+_HTML = re.compile(
+    rb"(?:\s|\xef\xbb\xbf|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|html|head|body)[\s>]", re.I | re.S
+)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OPEN_XML = (("word/", "docx"), ("ppt/", "pptx"), ("xl/", "xlsx"))
 

@@ -168,7 +168,9 @@ class _Walk:
                     text = above.get(len(line), "")
                 cells.append(blocks)
                 span = attribute(child(properties, "gridSpan"), "val")
-                for _ in range(min(int(span), markdown.MAX_SPAN) if span.isascii() and span.isdigit() and len(span) < 9 else 1):
+                for _ in range(
+                    min(int(span), markdown.MAX_SPAN) if span.isascii() and span.isdigit() and len(span) < 9 else 1
+                ):
                     above[len(line)] = text
                     line.append(text)
             grid.append(line)

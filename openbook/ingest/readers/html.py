@@ -25,7 +25,9 @@ _SMALL_WORDS = 150
 _TINY_WORDS = 50
 _LINK_RUN = 10
 """This many bare links in a row that the extractor leaves out are a menu (Wikipedia's list of languages)."""
-_FURNITURE_CLASS = re.compile(r"[ _-](?:breadcrumbs?|skip-?(?:nav|links?|to-content)|skipnav|cookie-?(?:banner|notice|consent))[ _-]", re.I)
+_FURNITURE_CLASS = re.compile(
+    r"[ _-](?:breadcrumbs?|skip-?(?:nav|links?|to-content)|skipnav|cookie-?(?:banner|notice|consent))[ _-]", re.I
+)
 _LONGEST_TITLE = 200
 
 
@@ -97,7 +99,9 @@ def _without_furniture(element: HtmlElement, *, landmarks: bool = True) -> HtmlE
     kept.tail = None
     roles = " or ".join(f"@role='{role}'" for role in _FURNITURE)
     doomed = kept.xpath(f".//nav | .//button | .//*[{roles}]")
-    doomed += [node for node in kept.iter() if _FURNITURE_CLASS.search(f" {node.get('class', '')} {node.get('id', '')} ")]
+    doomed += [
+        node for node in kept.iter() if _FURNITURE_CLASS.search(f" {node.get('class', '')} {node.get('id', '')} ")
+    ]
     if landmarks:
         outside = "not(ancestor::main or ancestor::article or ancestor::blockquote)"
         doomed += kept.xpath(f".//footer[{outside}] | .//aside[{outside}] | .//header[{outside}][not(.//h1)]")
@@ -125,14 +129,15 @@ def _without_boilerplate(body: HtmlElement, *, edges: bool) -> HtmlElement:
     leaves = [(leaf, _words(leaf.text_content())) for leaf in _leaves(body)]
     leaves = [(leaf, words) for leaf, words in leaves if words]
     voted = [
-        f" {' '.join(words)} " in text_of or (leaf.tag == "table" and sum(word in bag for word in words) > len(words) / 2)
+        f" {' '.join(words)} " in text_of
+        or (leaf.tag == "table" and sum(word in bag for word in words) > len(words) / 2)
         for leaf, words in leaves
     ]
     if not any(voted):
         return body
     first, last = voted.index(True), len(voted) - 1 - voted[::-1].index(True)
     linked = [not vote and _is_link(leaf) for (leaf, _), vote in zip(leaves, voted, strict=True)]
-    for (start, end) in _runs(linked):
+    for start, end in _runs(linked):
         if end - start >= _LINK_RUN:
             _drop(leaf for leaf, _ in leaves[start:end])
     if edges:

@@ -48,7 +48,10 @@ class Styles:
             marks = child(node, "numPr")
             place = place or attribute(child(marks, "numId"), "val")
             level = level or attribute(child(marks, "ilvl"), "val")
-        return ("" if place == "0" else place, min(int(level), 8) if level.isascii() and level.isdigit() and len(level) < 4 else 0)
+        return (
+            "" if place == "0" else place,
+            min(int(level), 8) if level.isascii() and level.isdigit() and len(level) < 4 else 0,
+        )
 
     def _chain(self, style: str) -> list[_Element]:
         found: list[_Element] = []

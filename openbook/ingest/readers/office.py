@@ -76,7 +76,9 @@ class Package:
 
     def properties(self) -> dict[str, str]:
         """title, author, created, modified from the core properties; "" where unset."""
-        name = next((part for kind, part in self.relations("").values() if kind == "core-properties"), "docProps/core.xml")
+        name = next(
+            (part for kind, part in self.relations("").values() if kind == "core-properties"), "docProps/core.xml"
+        )
         root = self.xml(name)
         found = {local(node): node.text or "" for node in (root if root is not None else ())}
         return {
