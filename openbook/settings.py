@@ -111,7 +111,7 @@ class AnswerSettings(_Section):
     abstain_below: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Decline when the retrieval confidence (openbook.answer.abstain) is lower; 0 never declines."""
     fallback: bool = True
-    """When nothing the model wrote is supported, answer with the best supporting sentences, saying so."""
+    """When less than half of the model's sentences are supported, answer with the passages' own, saying so."""
     rewrite: Literal["rules", "model"] = "rules"
     """How chat makes a follow-up question stand alone before retrieval."""
     instructions: str = ""

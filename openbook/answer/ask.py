@@ -1,7 +1,7 @@
 """A question in; streamed text and then a checked, cited Answer out. Knows seams, not how anything is stored or loaded.
 
 The way of a question: retrieve, decline if nothing is good enough, render the prompt, generate, check every sentence,
-fall back to the passages' own sentences when nothing the model wrote is supported.
+fall back to the passages' own sentences when less than half of what the model wrote is supported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from openbook.records import Answer, Arm, Chunk, Generation, Hit, Message, Sampl
 from openbook.seams import ANYONE, Embedder, Generator, Searcher
 from openbook.settings import AnswerSettings
 
-FALLBACK_NOTE = "nothing the model wrote was supported by the passages; these are the best sentences found, verbatim"
+FALLBACK_NOTE = "the passages did not support what the model wrote; these are their own best sentences, verbatim"
 EMPTY_NOTE = "the library is empty; add documents with: openbook sync FOLDER"
 
 
@@ -177,7 +177,8 @@ class Assistant:
             return _declined(answer)
         checked = cite.check(text, answer.hits, question=question)
         notes = answer.notes
-        if self._settings.fallback and not checked.citations:
+        supported = sum(one.supported for one in checked.sentences)
+        if self._settings.fallback and 2 * supported < max(1, len(checked.sentences)):
             checked = self._extract(question, answer.hits)
             notes = (*notes, FALLBACK_NOTE)
         return replace(answer, text=checked.text, sentences=checked.sentences, citations=checked.citations, notes=notes)
