@@ -50,9 +50,9 @@ def read_safetensors(path: Path) -> Weights:
 
 def _tensor(raw: bytes, kind: str) -> npt.NDArray[np.float32]:
     if kind == "BF16":
-        widened: npt.NDArray[np.uint32] = np.frombuffer(raw, dtype="<u2").astype(np.uint32) << 16
-        return widened.view(np.float32)
-    return np.frombuffer(raw, dtype=_TYPES[kind]).astype(np.float32, copy=False)
+        shifted = np.left_shift(np.frombuffer(raw, dtype="<u2").astype(np.uint32), np.uint32(16))
+        return np.frombuffer(shifted.tobytes(), dtype=np.float32)
+    return np.frombuffer(raw, dtype=_TYPES[kind]).astype(np.float32)
 
 
 def embedder(weights: Weights, config: Mapping[str, Any], pooling: Pooling) -> Any:
@@ -85,6 +85,13 @@ def pooled(hidden: Node, mask: Node, pooling: Pooling) -> Node:
     else:
         weight = ops.unsqueeze(ops.convert(mask, "f32"), ops.constant(np.array([2])))
         vector = ops.reduce_sum(ops.multiply(hidden, weight), ops.constant(np.array([1])), False)
+    return normalized(vector)
+
+
+def normalized(vector: Node) -> Node:
+    """Vectors [batch, hidden] to a result of the same at unit length."""
+    from openvino import opset13 as ops
+
     return ops.result(ops.normalize_l2(vector, ops.constant(np.array([1])), 1e-12, "add"))
 
 
