@@ -33,7 +33,7 @@ def read(data: bytes, budget: Budget) -> Parsed:
         name = resolve(folder, urllib.parse.unquote(attribute(item, "href")))
         if item is None or name not in book.parts:
             missing += 1
-        elif "html" in attribute(item, "media-type"):
+        elif "html" in attribute(item, "media-type") and "nav" not in attribute(item, "properties").split():
             source, _ = html.decode(book.parts[name])
             if source.strip():
                 chapters.append(markdown.from_html(html.parse(source)))

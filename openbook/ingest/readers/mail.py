@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import email.errors
+import email.header
 import email.policy
 import email.utils
+import io
 from collections.abc import Iterator
 from datetime import datetime
 from email.message import EmailMessage
@@ -34,17 +37,15 @@ def read(data: bytes) -> Parsed:
 
 def read_msg(data: bytes) -> Parsed:
     """An Outlook message (.msg)."""
-    import io
-
     from oxmsg import Message
 
     message = Message.load(io.BytesIO(data))
     sent = message.sent_date
     recipients = ((recipient.name or "", recipient.email_address or "") for recipient in message.recipients)
+    people = [f"{name} <{address}>" if name and address and name != address else name or address for name, address in recipients]
     headers = {
-        "From": message.sender or "",
-        "To": ", ".join(f"{name} <{address}>" if address and address != name else name for name, address in recipients),
-        "Cc": "",
+        "From": _decoded(message.sender or ""),
+        "To": ", ".join(filter(None, people)),
         "Date": sent.isoformat(" ") if sent else "",
         "Subject": message.subject or "",
     }
@@ -98,6 +99,14 @@ def _header(message: EmailMessage, name: str) -> str:
         return ", ".join(str(value) for value in message.get_all(name, []))
     except (ValueError, IndexError, AttributeError, TypeError):  # the standard parser trips over some broken headers
         return ""
+
+
+def _decoded(header: str) -> str:
+    """A raw header's encoded words (`=?UTF-8?B?...?=`) as text."""
+    try:
+        return str(email.header.make_header(email.header.decode_header(header)))
+    except (LookupError, ValueError, email.errors.HeaderParseError):
+        return header
 
 
 def _content(part: EmailMessage) -> str:

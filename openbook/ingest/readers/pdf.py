@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from openbook.errors import ReadError
 from openbook.ingest.readers import ocr, pdf_layout
 from openbook.ingest.readers.parsed import Parsed, clean, iso, one_line, ranges
-from openbook.ingest.readers.pdf_layout import Glyph
+from openbook.ingest.readers.pdf_layout import BOLD_END, HYPHEN, LINE_END, Glyph
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 _PASSWORD = 4
 _SECURITY = 5
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-])(\d\d)'?(\d\d)?)?")
+_BOLD = re.compile(rb"bold|black|heavy|demi|medi$|BX\d", re.IGNORECASE)
 _EMPTY_TITLES = frozenset({"(anonymous)", "untitled", "(unspecified)", "powerpoint presentation", "anonymous", "unspecified"})
-HYPHEN = "\ufffe"
-"""Stands for a hyphen at a line's end in the list of glyphs."""
 
 
 def read(data: bytes, *, max_pages: int, use_ocr: bool) -> Parsed:
@@ -114,12 +113,13 @@ def _glyphs(page: pypdfium2.PdfPage) -> list[Glyph]:
     textpage = page.get_textpage()
     try:
         raw: Any = textpage.raw
-        place = _placer(page)
+        place, bold = _placer(page), _bold_test(raw)
         rect = pdfium.FS_RECTF()
         reference = ctypes.byref(rect)
         get_char, get_box, is_hyphen = pdfium.FPDFText_GetUnicode, pdfium.FPDFText_GetLooseCharBox, pdfium.FPDFText_IsHyphen
         found: list[Glyph] = []
-        high = 0
+        high = last = 0
+        first: int | None = None
         for index in range(textpage.count_chars()):
             code = get_char(raw, index)
             if 0xD800 <= code < 0xDC00:
@@ -131,15 +131,34 @@ def _glyphs(page: pypdfium2.PdfPage) -> list[Glyph]:
                 char = HYPHEN
             elif code == 0x0D:
                 continue
+            elif code == 0x0A:
+                char = BOLD_END if first is not None and bold(first) and bold(last) else LINE_END
+                first = None
             else:
                 char = clean(chr(code)) if 0 < code < 0x110000 else ""
             if not char:
                 continue
+            if not char.isspace():
+                first, last = (index if first is None else first), index
             box = place(rect.left, rect.bottom, rect.right, rect.top) if get_box(raw, index, reference) else (0, 0, 0, 0)
             found.append((char, *box))
         return found
     finally:
         textpage.close()
+
+
+def _bold_test(raw: Any) -> Callable[[int], bool]:
+    """Whether a character's font is a bold one by its name; weights are often missing from the file."""
+    import pypdfium2.raw as pdfium
+
+    buffer = ctypes.create_string_buffer(128)
+    flags = ctypes.c_int()
+
+    def bold(index: int) -> bool:
+        pdfium.FPDFText_GetFontInfo(raw, index, buffer, len(buffer), ctypes.byref(flags))
+        return bool(_BOLD.search(buffer.value))
+
+    return bold
 
 
 def _placer(page: pypdfium2.PdfPage) -> Any:

@@ -22,10 +22,8 @@ _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{0,3})(\d{1,7})["']""")
 def read(data: bytes, budget: Budget, max_pages: int) -> Parsed:
     """Text and core properties of an .xlsx or .xlsm file; hidden sheets are read too and named in the notes."""
     package = Package(data, budget)
-    text, pages, notes = _rendered(_read_sheets(data, sparse=_is_sparse(package), max_pages=max_pages))
-    comments = _comments(package)
-    if comments and pages:
-        text = f"{text}\n\n{comments}" if text else comments
+    sheets = _read_sheets(data, sparse=_is_sparse(package), max_pages=max_pages)
+    text, pages, notes = _rendered(sheets, _comments(package))
     return Parsed(text, pages=pages, notes=notes, **package.properties())
 
 
@@ -36,15 +34,20 @@ def read_old(data: bytes, max_pages: int) -> Parsed:
     text, pages, notes = _rendered(_read_sheets(data, sparse=False, max_pages=max_pages))
     with olefile.OleFileIO(io.BytesIO(data)) as ole:
         meta = ole.get_metadata()
-        encoding = f"cp{meta.codepage}" if isinstance(meta.codepage, int) and meta.codepage != 65001 else "utf-8"
-        title, author = (
-            one_line(value.decode(encoding, "replace") if isinstance(value, bytes) else "")
-            for value in (meta.title, meta.author)
-        )
+        title, author = (_decoded(value, meta.codepage) for value in (meta.title, meta.author))
         created, modified = (
             iso(value if isinstance(value, datetime) else None) for value in (meta.create_time, meta.last_saved_time)
         )
     return Parsed(text, pages=pages, notes=notes, title=title, author=author, created=created, modified=modified)
+
+
+def _decoded(value: object, codepage: object) -> str:
+    if not isinstance(value, bytes):
+        return ""
+    try:
+        return one_line(value.decode({65001: "utf-8", 10000: "mac_roman"}.get(int(str(codepage)), f"cp{codepage}")))
+    except (LookupError, ValueError):
+        return one_line(value.decode("cp1252", "replace"))
 
 
 Sheet = tuple[str, bool, Iterable[Sequence[object]]]
@@ -72,7 +75,8 @@ def _read_sheets(data: bytes, *, sparse: bool, max_pages: int) -> Iterator[Sheet
         ]
         _check_count(len(shown), max_pages)
         for position, meta in shown:
-            rows = workbook.get_sheet_by_index(position).iter_rows()
+            sheet = workbook.get_sheet_by_index(position)
+            rows = _filled_down(sheet.iter_rows(), sheet.merged_cell_ranges or ())
             yield meta.name, meta.visible != calamine.SheetVisibleEnum.Visible, rows
     except calamine.PasswordError:
         raise ReadError("encrypted; remove the password and try again") from None
@@ -81,6 +85,22 @@ def _read_sheets(data: bytes, *, sparse: bool, max_pages: int) -> Iterator[Sheet
         if type(error).__name__ == "PanicException":
             raise ReadError(f"damaged workbook ({error})") from None
         raise
+
+
+def _filled_down(
+    rows: Iterable[Sequence[object]], merged: Iterable[tuple[tuple[int, int], tuple[int, int]]]
+) -> Iterator[Sequence[object]]:
+    """Rows with the value of a cell merged over several rows repeated in each, so that every row can stand alone."""
+    tall = {(top, left): bottom for (top, left), (bottom, _) in merged if bottom > top}
+    running: dict[int, tuple[int, object]] = {}
+    for number, row in enumerate(rows):
+        cells = list(row)
+        for column, value in enumerate(cells):
+            if (number, column) in tall:
+                running[column] = (tall[number, column], value)
+            elif column in running and number <= running[column][0] and value in ("", None):
+                cells[column] = running[column][1]
+        yield cells
 
 
 def _check_count(count: int, max_pages: int) -> None:
@@ -112,7 +132,7 @@ def _column(letters: bytes) -> int:
     return index
 
 
-def _rendered(sheets: Iterable[Sheet]) -> tuple[str, tuple[Page, ...], tuple[str, ...]]:
+def _rendered(sheets: Iterable[Sheet], comments: str = "") -> tuple[str, tuple[Page, ...], tuple[str, ...]]:
     parts: list[tuple[int, str]] = []
     notes: list[str] = []
     for number, (name, hidden, rows) in enumerate(sheets, start=1):
@@ -120,6 +140,8 @@ def _rendered(sheets: Iterable[Sheet]) -> tuple[str, tuple[Page, ...], tuple[str
         parts.append((number, "\n\n".join([f"## {one_line(name)}", *blocks]) if blocks else ""))
         if hidden and blocks:
             notes.append(f"sheet {name!r} is hidden in the workbook")
+    if parts and comments:
+        parts[-1] = (parts[-1][0], f"{parts[-1][1]}\n\n{comments}")
     text, pages = join_pages(parts)
     return text, pages, tuple(notes)
 
