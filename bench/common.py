@@ -54,7 +54,7 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
 
 
 def number(value: object) -> str:
-    """A number with three significant digits; None as a dash; anything else as it is.
+    """A number with three significant digits, an integer in full; None as a dash; anything else as it is.
 
     >>> number(0.0123456), number(1234.5), number(None), number("n/a")
     ('0.0123', '1,234', '-', 'n/a')
@@ -63,6 +63,8 @@ def number(value: object) -> str:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

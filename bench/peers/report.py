@@ -29,10 +29,7 @@ def _parts(results: Mapping[str, Any]) -> Iterable[str]:
         headers = ["aim", "wanted", "measured", "met"]
         yield "### Openbook against the fastest peer\n\n" + table(headers, verdicts)
     if "tune" in results:
-        yield "Peers ran with: " + "; ".join(
-            f"{name} {best['ingest']['dtype']}, batch {best['ingest']['batch']} (questions: {best['query']['dtype']})"
-            for name, best in results["tune"].items()
-        )
+        yield "### How the peers were set\n\n" + _tuning(results["tune"])
     if "versions" in results:
         yield "Versions: " + "; ".join(
             f"{name} ({', '.join(f'{package} {version}' for package, version in found.items())})"
@@ -85,6 +82,18 @@ def _query(sides: Mapping[str, Any]) -> str:
         ]
         for name, side in sides.items()
     ]
+    return table(headers, rows)
+
+
+def _tuning(tuned: Mapping[str, Any]) -> str:
+    headers = ["peer", "precision", "batch", "embedding/s", "one question ms", "taken for"]
+    rows: list[list[object]] = []
+    for name, found in tuned.items():
+        for trial in found["trials"]:
+            setting = {key: trial[key] for key in ("dtype", "batch")}
+            uses = ", ".join(use for use in ("ingest", "query") if found[use] == setting)
+            figures = [trial["embed_per_second"], 1000 * trial["one_seconds"]]
+            rows.append([name, trial["dtype"], trial["batch"], *figures, uses or "-"])
     return table(headers, rows)
 
 

@@ -69,9 +69,10 @@ class Worker:
             raise SideFailed(f"{self.setup.name} failed at {do!r}: {reply['error']}; see {self._log}")
         return reply
 
-    def open(self) -> dict[str, Any]:
-        """Load the model."""
-        return self.ask("open", model=self.setup.model, dtype=self.setup.dtype, batch=self.setup.batch)
+    def open(self, *, dtype: str | None = None, batch: int | None = None) -> dict[str, Any]:
+        """Load the model, or load it again another way."""
+        setup = self.setup
+        return self.ask("open", model=setup.model, dtype=dtype or setup.dtype, batch=batch or setup.batch)
 
     def close(self) -> None:
         """End the process; it is killed when it does not end by itself."""
