@@ -1,0 +1,70 @@
+"""A question and texts in, one score per text out: a cross-encoder reads both together. Knows no search.
+
+Slower than comparing vectors and more exact, so it reorders the best few hits only (settings: models.reranker,
+retrieve.rerank_depth).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from openbook.records import ModelFiles
+from openbook.retrieve.embed import batched, compile_graph, load_tokenizer, padded
+
+
+class OpenVINOReranker:
+    """A seams.Reranker over a cross-encoder graph; safe to use from several threads, which wait for one another.
+
+    Raises ModelError when the files cannot be loaded.
+    """
+
+    def __init__(self, files: ModelFiles, *, precision: Literal["auto", "f32", "bf16"] = "auto") -> None:
+        self._files = files
+        self._tokens = load_tokenizer(files)
+        # The text is cut, never the question.
+        self._tokens.enable_truncation(files.context, strategy="only_second")
+        self._graph = compile_graph(files, precision, hint="THROUGHPUT")
+        self._inputs = {name for node in self._graph.inputs for name in node.get_names()}
+        self._lock = threading.Lock()
+        self._queue: Any = None
+
+    @property
+    def name(self) -> str:
+        """The catalogue name, or the path the user gave."""
+        return self._files.name
+
+    def score(self, question: str, texts: Sequence[str]) -> list[float]:
+        """One raw logit per text in the given order, higher is better; comparable for one question only."""
+        import openvino as ov
+
+        if not texts:
+            return []
+        question = self._shortened(question)
+        pairs = self._tokens.encode_batch([(question, text) for text in texts])
+        ids, types = [pair.ids for pair in pairs], [pair.type_ids for pair in pairs]
+        scores = [0.0] * len(texts)
+
+        def store(request: Any, batch: list[int]) -> None:
+            for row, logits in zip(batch, request.get_output_tensor(0).data, strict=True):
+                # A two-class head puts "relevant" last.
+                scores[row] = float(logits[-1])
+
+        with self._lock:
+            if self._queue is None:
+                self._queue = ov.AsyncInferQueue(self._graph)
+            self._queue.set_callback(store)
+            try:
+                for batch in batched([len(row) for row in ids]):
+                    feed = padded([ids[row] for row in batch], [types[row] for row in batch], self._inputs)
+                    self._queue.start_async(feed, batch)
+            finally:
+                self._queue.wait_all()
+        return scores
+
+    def _shortened(self, question: str) -> str:
+        """At most half the context, so that some text remains beside it."""
+        encoding = self._tokens.encode(question, add_special_tokens=False)
+        most = self._files.context // 2
+        return question if len(encoding) <= most else question[: encoding.offsets[most - 1][1]]
