@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from openbook.cli.common import example, json_option, out, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from openbook.models.catalogue import Model
 
 
 @click.group()
@@ -75,7 +78,18 @@ def pull(name: str, as_json: bool) -> None:
         out().print(f"{files.name}: {files.folder}", markup=False)
 
 
-def _row(model: Any, installed: bool) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(model), "sources": [str(source) for source in model.sources], "installed": installed}
+def _row(model: Model, installed: bool) -> dict[str, Any]:
+    facts = {
+        "name": model.name,
+        "kind": model.kind,
+        "good_for": model.good_for,
+        "licence": model.licence,
+        "parameters": model.parameters,
+        "bytes": model.bytes,
+        "sha256": model.sha256,
+        "context": model.context,
+        "dimensions": model.dimensions or None,
+        "sources": [str(source) for source in model.sources],
+        "installed": installed,
+    }
+    return {key: value for key, value in facts.items() if value is not None}
