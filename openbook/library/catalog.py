@@ -1,0 +1,291 @@
+"""The catalog: documents, texts, chunks and versions in one SQL database; the truth the index follows.
+
+SQLite by default, any SQLAlchemy URL otherwise. Knows nothing of vectors and search. Every method raises
+LibraryError when the database cannot do it; each writing method is one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sql
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from openbook.errors import LibraryError
+from openbook.library import tables
+from openbook.library.tables import NEVER, chunks, contents, documents, facts, versions
+from openbook.records import Chunk, Document, DocumentInfo, Entry, Page, VersionInfo
+
+_MANY = 5_000
+"""Values in one `IN (...)`; SQLite allows 32,766 variables."""
+_INFO = ("hash", "bytes", "format", "title", "author", "created", "modified", "notes", "container_hash")
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document in one version."""
+
+    id: int
+    name: str
+    content: int
+    chunks: int
+    info: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry with the numbers it gets: its content's, and its first chunk's (the others follow)."""
+
+    entry: Entry
+    content: int
+    first_chunk: int
+
+
+class Catalog:
+    """Reads may run in many threads; one writer at a time is the caller's care."""
+
+    def __init__(self, url: str, *, create: bool) -> None:
+        """Open and migrate; `create` allows making a new one."""
+        try:
+            self._where = sql.make_url(url).render_as_string(hide_password=True)
+            self._engine = sql.create_engine(url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise LibraryError(
+                f"library.catalog_url cannot be used ({error}); write a SQLAlchemy URL and install its driver"
+            ) from None
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _careful_sqlite)
+        try:
+            with self._writing("opening it") as connection:
+                if not create and not tables.exists(connection):
+                    raise LibraryError("there is no library here yet; make one with: openbook sync FOLDER")
+                tables.migrate(connection)
+        except LibraryError:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self._engine.dispose()
+
+    def facts(self) -> dict[str, str]:
+        """What the library was made with; empty when new."""
+        with self._reading() as connection:
+            return {row.name: row.value for row in connection.execute(sql.select(facts))}
+
+    def found(self, values: Mapping[str, str], *, at: str) -> None:
+        """Write the facts and the empty version 0 of a new library."""
+        with self._writing("making it") as connection:
+            connection.execute(facts.insert(), [{"name": name, "value": value} for name, value in values.items()])
+            connection.execute(versions.insert().values(version=0, committed_at=at, documents=0, chunks=0, note=""))
+
+    def versions(self) -> list[VersionInfo]:
+        """Versions that can be read, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(sql.select(versions).order_by(versions.c.version))
+            return [VersionInfo(r.version, r.committed_at, r.documents, r.chunks, r.note) for r in rows]
+
+    def span(self) -> tuple[int, int]:
+        """The oldest and the newest version."""
+        with self._reading() as connection:
+            query = sql.select(sql.func.min(versions.c.version), sql.func.max(versions.c.version))
+            oldest, newest = connection.execute(query).one()
+            return oldest, newest
+
+    def chunk_counts(self) -> tuple[int, int]:
+        """Chunks of all kept versions together, and of the newest version."""
+        with self._reading() as connection:
+            stored = connection.scalar(sql.select(sql.func.count()).select_from(chunks))
+            alive = connection.scalar(sql.select(sql.func.sum(documents.c.chunks)).where(documents.c.died == NEVER))
+            return stored or 0, alive or 0
+
+    def rows(self, version: int, *, names: Iterable[str] | None = None) -> list[Row]:
+        """Documents of a version sorted by name: all, or those with the given names."""
+        query = sql.select(documents).where(documents.c.born <= version, documents.c.died > version)
+        with self._reading() as connection:
+            if names is None:
+                found = list(connection.execute(query))
+            else:
+                found = [
+                    row
+                    for some in _batches(sorted(set(names)))
+                    for row in connection.execute(query.where(documents.c.name.in_(some)))
+                ]
+        found.sort(key=lambda row: row.name)
+        return [Row(row.id, row.name, row.content, row.chunks, json.loads(row.info)) for row in found]
+
+    def names(self, version: int) -> list[tuple[str, int]]:
+        """(name, content) of every document of a version; cheaper than rows()."""
+        query = sql.select(documents.c.name, documents.c.content)
+        with self._reading() as connection:
+            alive = query.where(documents.c.born <= version, documents.c.died > version)
+            return [(name, content) for name, content in connection.execute(alive)]
+
+    def document(self, row: Row) -> Document:
+        """The whole document behind a row."""
+        with self._reading() as connection:
+            content = connection.execute(sql.select(contents).where(contents.c.id == row.content)).one()
+        return Document(
+            name=row.name,
+            text=zlib.decompress(content.text).decode("utf-8", "surrogatepass"),
+            pages=tuple(Page(*page) for page in json.loads(content.pages)),
+            boxes=None if content.boxes is None else zlib.decompress(content.boxes),
+            **{field: _value(row.info[field]) for field in _INFO},
+        )
+
+    def chunks_of(self, row: Row) -> list[tuple[int, Chunk]]:
+        """(id, chunk) of a document in reading order."""
+        query = sql.select(chunks).where(chunks.c.content == row.content).order_by(chunks.c.id)
+        with self._reading() as connection:
+            return [(found.id, _chunk(found, row.name)) for found in connection.execute(query)]
+
+    def chunks(self, ids: Sequence[int]) -> dict[int, Chunk]:
+        """Chunks by id, under the newest name of their document."""
+        query = sql.select(chunks, documents.c.name).join(documents, documents.c.content == chunks.c.content)
+        found: dict[int, Chunk] = {}
+        with self._reading() as connection:
+            for some in _batches(list(ids)):
+                for row in connection.execute(query.where(chunks.c.id.in_(some)).order_by(documents.c.born)):
+                    found[row.id] = _chunk(row, row.name)
+        return {id_: found[id_] for id_ in ids if id_ in found}
+
+    def commit(
+        self,
+        version: int,
+        *,
+        at: str,
+        note: str,
+        gone: Sequence[int],
+        renamed: Sequence[tuple[Row, str]],
+        put: Iterable[Stored],
+        counters: Mapping[str, int],
+    ) -> None:
+        """Make a version: `gone` are ids of dying rows, those of renamed documents among them."""
+        with self._writing("committing") as connection:
+            for some in _batches(list(gone)):
+                connection.execute(documents.update().where(documents.c.id.in_(some)).values(died=version))
+            for row, name in renamed:
+                connection.execute(_document(name, row.content, row.chunks, row.info, version))
+            for stored in put:
+                _insert(connection, stored, version, at)
+            for name, number in counters.items():
+                connection.execute(facts.update().where(facts.c.name == name).values(value=str(number)))
+            alive = sql.select(sql.func.count(), sql.func.coalesce(sql.func.sum(documents.c.chunks), 0))
+            total, pieces = connection.execute(alive.where(documents.c.died == NEVER)).one()
+            connection.execute(
+                versions.insert().values(
+                    version=version, committed_at=at, documents=total, chunks=int(pieces), note=note
+                )
+            )
+
+    def sweep(self, oldest: int) -> int:
+        """Forget versions before `oldest` and what only they held; returns the number of chunks freed."""
+        with self._writing("sweeping") as connection:
+            connection.execute(versions.delete().where(versions.c.version < oldest))
+            connection.execute(documents.delete().where(documents.c.died <= oldest))
+            held = sql.select(documents.c.content)
+            freed = connection.execute(chunks.delete().where(chunks.c.content.not_in(held))).rowcount
+            connection.execute(contents.delete().where(contents.c.id.not_in(held)))
+            return freed
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sql.Connection]:
+        with self._translated("reading it"), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self, doing: str) -> Iterator[sql.Connection]:
+        with self._translated(doing), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = getattr(error, "orig", None) or error
+            raise LibraryError(
+                f"the catalog {self._where!r} failed while {doing}: {reason}; nothing was changed"
+            ) from error
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return sql.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def info_of(entry: Entry, *, at: str) -> dict[str, Any]:
+    """A document's metadata as stored."""
+    fields: dict[str, Any] = {field: getattr(entry.document, field) for field in _INFO}
+    pages = len(entry.document.pages) or None
+    return fields | {"pages": pages, "acl": list(entry.acl), "source": entry.source, "synced_at": at}
+
+
+def document_info(row: Row) -> DocumentInfo:
+    """A row as its record."""
+    fields = {field: _value(value) for field, value in row.info.items()}
+    return DocumentInfo(name=row.name, chunks=row.chunks, **fields)
+
+
+def _insert(connection: sql.Connection, stored: Stored, version: int, at: str) -> None:
+    entry, document = stored.entry, stored.entry.document
+    connection.execute(
+        contents.insert().values(
+            id=stored.content,
+            text=zlib.compress(document.text.encode("utf-8", "surrogatepass"), 1),
+            boxes=None if document.boxes is None else zlib.compress(document.boxes, 1),
+            pages=json.dumps([[page.number, page.start, page.end] for page in document.pages]),
+        )
+    )
+    connection.execute(_document(document.name, stored.content, len(entry.chunks), info_of(entry, at=at), version))
+    if entry.chunks:
+        connection.execute(
+            chunks.insert(),
+            [
+                {
+                    "id": stored.first_chunk + number,
+                    "content": stored.content,
+                    "first": chunk.start,
+                    "last": chunk.end,
+                    "page": chunk.page,
+                    "path": json.dumps([chunk.title, *chunk.heading]),
+                    "text": chunk.text.encode("utf-8", "surrogatepass"),
+                }
+                for number, chunk in enumerate(entry.chunks)
+            ],
+        )
+
+
+def _document(name: str, content: int, pieces: int, info: Mapping[str, Any], version: int) -> sql.Insert:
+    return documents.insert().values(
+        name=name, content=content, chunks=pieces, info=json.dumps(dict(info)), born=version, died=NEVER
+    )
+
+
+def _chunk(row: Any, document: str) -> Chunk:
+    title, *heading = json.loads(row.path)
+    text = row.text.decode("utf-8", "surrogatepass")
+    return Chunk(document, row.first, row.last, text, row.page, tuple(heading), title)
+
+
+def _value(stored: Any) -> Any:
+    return tuple(stored) if isinstance(stored, list) else stored
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), _MANY):
+        yield items[start : start + _MANY]
+
+
+def _careful_sqlite(connection: Any, _: object) -> None:
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {setting}")

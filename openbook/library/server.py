@@ -1,0 +1,194 @@
+"""The index on a Qdrant server or cluster, one collection per library (extra "server").
+
+`QdrantClient(":memory:")` or a local path runs the same code without a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from openbook.errors import LibraryError
+from openbook.extras import need
+from openbook.library.index import (
+    ACORN_BELOW,
+    DENSE,
+    DOC,
+    EVERYTHING,
+    HNSW_EF,
+    HNSW_EF_CONSTRUCT,
+    HNSW_M,
+    KEYWORDS,
+    NUMBERS,
+    TERMS,
+    Between,
+    Clause,
+    Point,
+    Terms,
+    Where,
+)
+from openbook.records import Scored
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+
+def connect(url: str, *, api_key_env: str) -> QdrantClient:
+    """A client for a server URL; ":memory:" and "local:FOLDER" run in this process."""
+    make = need("qdrant_client", extra="server", purpose="a Qdrant server").QdrantClient
+    if url == ":memory:":
+        client = make(url)
+    elif url.startswith("local:"):
+        client = make(path=url.removeprefix("local:"))
+    else:
+        client = make(url=url, api_key=os.environ.get(api_key_env) or None, timeout=60)
+    return cast("QdrantClient", client)
+
+
+class ServerIndex:
+    """An Index in a collection; `create` makes an empty one."""
+
+    def __init__(self, client: QdrantClient, collection: str, *, dimensions: int, create: bool) -> None:
+        self._client = client
+        self._collection = collection
+        from qdrant_client import models
+        from qdrant_client.local.qdrant_local import QdrantLocal
+
+        self._models = models
+        self._local = isinstance(client._client, QdrantLocal)
+        with _translated("opening"):
+            if create:
+                self._create(dimensions)
+            elif not client.collection_exists(collection):
+                raise LibraryError(f"the Qdrant server has no collection {collection!r}")
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """See Index."""
+        models = self._models
+        with _translated("writing"):
+            self._client.upsert(
+                self._collection,
+                [
+                    models.PointStruct(
+                        id=point.id,
+                        vector={
+                            DENSE: point.dense,
+                            TERMS: models.SparseVector(indices=point.terms.indices, values=point.terms.values),
+                        },
+                        payload=dict(point.payload),
+                    )
+                    for point in points
+                ],
+                wait=True,
+            )
+
+    def assign(self, where: Where, field: str, value: int | None) -> None:
+        """See Index."""
+        with _translated("writing"):
+            if value is None:
+                self._client.delete_payload(self._collection, [field], self._filter(where), wait=True)
+            else:
+                self._client.set_payload(self._collection, {field: value}, self._filter(where), wait=True)
+
+    def delete(self, where: Where) -> None:
+        """See Index."""
+        with _translated("deleting"):
+            selector = self._models.FilterSelector(filter=self._filter(where))
+            self._client.delete(self._collection, selector, wait=True)
+
+    def search(self, dense: list[float], terms: Terms, where: Where, limit: int) -> tuple[list[Scored], list[Scored]]:
+        """See Index."""
+        models, wanted = self._models, self._filter(where)
+        params = models.SearchParams(
+            hnsw_ef=max(HNSW_EF, limit), acorn=models.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
+        )
+        requests = [
+            models.QueryRequest(
+                query=dense,
+                using=DENSE,
+                filter=wanted,
+                limit=limit,
+                params=None if self._local else params,
+            )
+        ]
+        if terms.indices:
+            sparse = models.SparseVector(indices=terms.indices, values=terms.values)
+            requests.append(models.QueryRequest(query=sparse, using=TERMS, filter=wanted, limit=limit))
+        with _translated("searching"):
+            found = self._client.query_batch_points(self._collection, requests)
+        both = [[Scored(cast(int, point.id), point.score) for point in one.points] for one in found]
+        return both[0], both[1] if len(both) > 1 else []
+
+    def vectors(self, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See Index."""
+        with _translated("reading"):
+            records = self._client.retrieve(self._collection, list(ids), with_payload=False, with_vectors=[DENSE])
+        return {cast(int, record.id): cast(Any, record.vector)[DENSE] for record in records}
+
+    def count(self, where: Where = EVERYTHING) -> int:
+        """See Index."""
+        with _translated("counting"):
+            return self._client.count(self._collection, self._filter(where), exact=True).count
+
+    def flush(self) -> None:
+        """Every write above has waited for the server already."""
+
+    def optimize(self) -> bool:
+        """The server does it by itself."""
+        return False
+
+    def close(self) -> None:
+        """See Index."""
+        with _translated("closing"):
+            self._client.close()
+
+    def _create(self, dimensions: int) -> None:
+        models = self._models
+        if self._client.collection_exists(self._collection):
+            self._client.delete_collection(self._collection)
+        self._client.create_collection(
+            self._collection,
+            vectors_config={DENSE: models.VectorParams(size=dimensions, distance=models.Distance.COSINE)},
+            sparse_vectors_config={TERMS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            hnsw_config=models.HnswConfigDiff(m=HNSW_M, ef_construct=HNSW_EF_CONSTRUCT),
+        )
+        if self._local:
+            return
+        schemas: dict[str, Any] = {
+            field: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False)
+            for field in KEYWORDS
+        }
+        whole = models.IntegerIndexType.INTEGER
+        schemas |= {
+            field: models.IntegerIndexParams(type=whole, lookup=False, range=True, enable_hnsw=False)
+            for field in NUMBERS
+        }
+        schemas[DOC] = models.IntegerIndexParams(type=whole, lookup=True, range=False, enable_hnsw=False)
+        for field, schema in schemas.items():
+            self._client.create_payload_index(self._collection, field, schema, wait=True)
+
+    def _filter(self, where: Where) -> Any:
+        models = self._models
+
+        def condition(clause: Clause) -> Any:
+            if isinstance(clause, Between):
+                return models.FieldCondition(key=clause.field, range=models.Range(gte=clause.at_least, lt=clause.below))
+            return models.FieldCondition(key=clause.field, match=models.MatchAny(any=clause.values))
+
+        return models.Filter(
+            must=[condition(clause) for clause in where.must],
+            must_not=[condition(clause) for clause in where.must_not],
+        )
+
+
+@contextlib.contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    from qdrant_client.http.exceptions import ApiException
+
+    try:
+        yield
+    except (ApiException, OSError, ValueError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise LibraryError(f"the Qdrant server failed while {doing}: {text}; check library.qdrant_url") from error

@@ -1,0 +1,340 @@
+"""The Library: a catalog and an index kept in step by version numbers.
+
+A commit writes new points born = S+1, marks replaced ones died = S+1, flushes the index, and then commits S+1 in one
+catalog transaction: the only moment that counts. A search of version v sees what was born <= v and had not died by v,
+so unfinished work is invisible; whatever a crash left behind is undone before the next commit and at every start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from openbook.errors import LibraryError
+from openbook.library import conditions, revival
+from openbook.library.catalog import Catalog, Row, Stored, document_info, info_of
+from openbook.library.index import BATCH, DOC, Between, Clause, Index, OneOf, Point, Where
+from openbook.library.terms import Bm25
+from openbook.records import (
+    PUBLIC,
+    Candidates,
+    Change,
+    Chunk,
+    Condition,
+    Document,
+    DocumentInfo,
+    Entry,
+    Scope,
+    Scored,
+    VersionInfo,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_EQUAL_SCORES = 16
+"""Ties at the end of a result list are followed up to this many times its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    gone: Sequence[Row]
+    renamed: Sequence[tuple[Row, str]]
+
+    @property
+    def dead_contents(self) -> list[int]:
+        moved = {row.content for row, _ in self.renamed}
+        return [row.content for row in self.gone if row.content not in moved]
+
+
+class StoredLibrary:
+    """seams.Library over any Catalog and Index. Searches may run in many threads beside one writer."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        index: Index,
+        *,
+        dimensions: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        room: Callable[[int], None] = lambda _: None,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`room` is asked before `size` bytes are written and raises LibraryError; `release` is called on close.
+
+        Raises LibraryError when the index does not hold what the catalog says.
+        """
+        self._catalog, self._index = catalog, index
+        self._dimensions = dimensions
+        self._clock, self._room, self._release = clock, room, release
+        self._bm25 = Bm25()
+        self._write = threading.RLock()
+        self._closed = False
+        self._recover()
+        self._check()
+
+    def version(self) -> int:
+        """See seams.Library."""
+        self._open()
+        return self._newest
+
+    def documents(self, *, version: int | None = None) -> list[DocumentInfo]:
+        """See seams.Library."""
+        return [document_info(row) for row in self._catalog.rows(self._readable(version))]
+
+    def document(self, name: str, *, version: int | None = None) -> Document | None:
+        """See seams.Library."""
+        rows = self._catalog.rows(self._readable(version), names=[name])
+        return self._catalog.document(rows[0]) if rows else None
+
+    def chunks_of(self, name: str, *, version: int | None = None) -> list[tuple[int, Chunk]]:
+        """See seams.Library."""
+        rows = self._catalog.rows(self._readable(version), names=[name])
+        return self._catalog.chunks_of(rows[0]) if rows else []
+
+    def candidates(self, vector: Sequence[float], text: str, *, scope: Scope, limit: int) -> Candidates:
+        """See seams.Library. Equal scores stand in the order of ids."""
+        version = self._readable(scope.version)
+        if len(vector) != self._dimensions:
+            raise LibraryError(f"the question's vector has {len(vector)} dimensions, the library's {self._dimensions}")
+        where = self._where(scope, version)
+        if where is None or limit < 1:
+            return Candidates((), (), version)
+        dense = [float(x) for x in vector]
+        terms = self._bm25.query(text)
+        ask = limit + 1
+        while True:
+            found = self._index.search(dense, terms, where, ask)
+            lists = [_settled(scored, digits) for scored, digits in zip(found, (6, 4), strict=True)]
+            tied = any(len(one) == ask and one[limit].score == one[limit - 1].score for one in lists)
+            if not tied or ask >= _EQUAL_SCORES * limit:
+                break
+            ask *= 4
+        best_dense = tuple(Scored(one.id, max(-1.0, min(1.0, one.score))) for one in lists[0][:limit])
+        return Candidates(best_dense, tuple(lists[1][:limit]), version)
+
+    def chunks(self, ids: Sequence[int]) -> Mapping[int, Chunk]:
+        """See seams.Library. A chunk names its document as it is called now."""
+        self._open()
+        return self._catalog.chunks(ids)
+
+    def matches(self, condition: Condition, name: str) -> bool:
+        """See seams.Library. False for a name that is not in the library."""
+        rows = self._catalog.rows(self.version(), names=[name])
+        return bool(rows) and conditions.meets(condition, name, rows[0].info)
+
+    def commit(self, change: Change, *, note: str = "") -> int:
+        """See seams.Library. An empty change makes no version.
+
+        Removals and renames are applied to the present state, then documents are put.
+        Raises LibraryError for unknown names, names used twice, and vectors that do not fit; nothing is written then.
+        """
+        with self._writing():
+            if not (change.put or change.rename or change.remove):
+                return self._newest
+            plan = self._plan(change)
+            self._room(sum(4 * len(entry.document.text) + 3000 * len(entry.chunks) for entry in change.put))
+            return self._commit(change.put, plan, note)
+
+    def versions(self) -> list[VersionInfo]:
+        """See seams.Library. Version 0 is the empty library."""
+        self._open()
+        return self._catalog.versions()
+
+    def roll_back(self, version: int) -> int:
+        """See seams.Library. Only documents that differ are written; access labels come back as they were."""
+        with self._writing():
+            version = self._readable(version)
+            then, now = self._catalog.rows(version), self._catalog.rows(self._newest)
+            return self.commit(revival.change(self._catalog, self._index, then, now), note=f"as version {version} was")
+
+    def sweep(self, *, keep: int) -> int:
+        """See seams.Library."""
+        if keep < 1:
+            raise LibraryError(f"sweep must keep at least 1 version, not {keep}")
+        with self._writing():
+            oldest = self._newest - keep + 1
+            if oldest <= self._oldest:
+                return 0
+            self._dirty = True
+            freed = self._catalog.sweep(oldest)
+            self._recover()
+            return freed
+
+    def optimize(self) -> bool:
+        """See seams.Library. Searches and commits go on meanwhile."""
+        self._open()
+        return self._index.optimize()
+
+    def close(self) -> None:
+        """See seams.Library."""
+        with self._write:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._index.close()
+            finally:
+                self._catalog.close()
+                self._release()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise LibraryError("the library is closed; open it again")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._write:
+            self._open()
+            if self._dirty:
+                self._recover()
+            yield
+
+    def _recover(self) -> None:
+        """Make the index what the catalog says: undo an unfinished commit, finish an unfinished sweep."""
+        oldest, newest = self._catalog.span()
+        self._index.delete(Where(must=(Between("born", at_least=newest + 1),)))
+        self._index.assign(Where(must=(Between("died", at_least=newest + 1),)), "died", None)
+        self._index.delete(Where(must=(Between("died", below=oldest + 1),)))
+        self._index.flush()
+        self._oldest, self._newest, self._dirty = oldest, newest, False
+
+    def _check(self) -> None:
+        stored, alive = self._catalog.chunk_counts()
+        found = self._index.count(), self._index.count(Where(must_not=_outside(self._newest)))
+        if found != (stored, alive):
+            raise LibraryError(
+                f"the search index holds {found[1]} chunks where the catalog has {alive}, so it was lost or damaged; "
+                "restore a backup, or delete the folder .openbook/library and run: openbook sync"
+            )
+
+    def _readable(self, version: int | None) -> int:
+        self._open()
+        if version is None:
+            return self._newest
+        if not self._oldest <= version <= self._newest:
+            raise LibraryError(
+                f"version {version} cannot be read; the library has versions {self._oldest} to {self._newest}"
+            )
+        return version
+
+    def _where(self, scope: Scope, version: int) -> Where | None:
+        must: list[Clause] = [OneOf("acl", sorted({*scope.groups, PUBLIC}))]
+        must_not: list[Clause] = [*_outside(version)]
+        clause: Clause
+        for condition in scope.where:
+            if condition.field == "document":
+                names = self._catalog.names(version)
+                found = [content for name, content in names if conditions.named(condition.value, name)]
+                clause, positive = OneOf(DOC, found), condition.op == "="
+            else:
+                clause, positive = conditions.clause(condition)
+            (must if positive else must_not).append(clause)
+        if any(isinstance(clause, OneOf) and not clause.values for clause in must):
+            return None
+        return Where(
+            tuple(must), tuple(clause for clause in must_not if not isinstance(clause, OneOf) or clause.values)
+        )
+
+    def _plan(self, change: Change) -> _Plan:
+        put = [entry.document.name for entry in change.put]
+        old, new = [pair[0] for pair in change.rename], [pair[1] for pair in change.rename]
+        rows = {row.name: row for row in self._catalog.rows(self._newest, names=[*put, *old, *new, *change.remove])}
+        if twice := _twice([*put, *new]) or _twice([*old, *change.remove]):
+            raise LibraryError(f"the change names {twice!r} twice")
+        if missing := next((name for name in [*old, *change.remove] if name not in rows), None):
+            raise LibraryError(f"there is no document {missing!r} to remove or rename")
+        leaving = {*old, *change.remove}
+        if taken := next((name for name in new if name in rows and name not in leaving), None):
+            raise LibraryError(f"a document cannot be renamed to {taken!r}: that name is taken")
+        for entry in change.put:
+            self._fits(entry)
+        gone = [rows[name] for name in dict.fromkeys([*change.remove, *old, *put]) if name in rows]
+        return _Plan(gone, [(rows[name], target) for name, target in change.rename])
+
+    def _fits(self, entry: Entry) -> None:
+        import numpy as np
+
+        name, vectors = entry.document.name, _matrix(entry)
+        shape = (len(entry.chunks), self._dimensions)
+        if vectors.size != shape[0] * shape[1] or (entry.chunks and vectors.shape != shape):
+            raise LibraryError(f"the vectors of {name!r} have the shape {vectors.shape}, not {shape}")
+        if not np.isfinite(vectors).all():
+            raise LibraryError(f"the vectors of {name!r} hold a number that is not finite")
+        if any(entry.document.text[chunk.start : chunk.end] != chunk.text for chunk in entry.chunks):
+            raise LibraryError(f"a chunk of {name!r} is not the text at its offsets")
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise LibraryError(f"the name {name!r} is not valid Unicode; rename the file") from None
+
+    def _commit(self, put: Sequence[Entry], plan: _Plan, note: str) -> int:
+        version, at = self._newest + 1, self._clock().isoformat(timespec="seconds")
+        facts = self._catalog.facts()
+        first_content, first_chunk = int(facts["next_content"]), int(facts["next_chunk"])
+        next_chunk = first_chunk + sum(len(entry.chunks) for entry in put)
+        self._dirty = True
+        batch: list[Point] = []
+        for stored in _numbered(put, first_content, first_chunk):
+            for point in self._points(stored, version, at):
+                batch.append(point)
+                if len(batch) == BATCH:
+                    self._index.upsert(batch)
+                    batch = []
+        if batch:
+            self._index.upsert(batch)
+        dead = plan.dead_contents
+        for start in range(0, len(dead), BATCH):
+            self._index.assign(Where(must=(OneOf(DOC, dead[start : start + BATCH]),)), "died", version)
+        self._index.flush()
+        self._catalog.commit(
+            version,
+            at=at,
+            note=note,
+            gone=[row.id for row in plan.gone],
+            renamed=plan.renamed,
+            put=_numbered(put, first_content, first_chunk),
+            counters={"next_content": first_content + len(put), "next_chunk": next_chunk},
+        )
+        self._newest, self._dirty = version, False
+        return version
+
+    def _points(self, stored: Stored, version: int, at: str) -> Iterator[Point]:
+        entry = stored.entry
+        payload = conditions.facets(info_of(entry, at=at)) | {DOC: stored.content, "born": version}
+        shared: dict[str, int | str | list[str]] = {**payload, "acl": sorted(set(entry.acl))}
+        for number, (chunk, vector) in enumerate(zip(entry.chunks, _matrix(entry), strict=True)):
+            terms = self._bm25.document(chunk.indexed_text)
+            yield Point(stored.first_chunk + number, vector.tolist(), terms, shared)
+
+
+def _outside(version: int) -> tuple[Clause, ...]:
+    """Excluded from a version. Said as exclusions because few points match: 5 ms a search less than inclusions."""
+    return Between("born", at_least=version + 1), Between("died", below=version + 1)
+
+
+def _settled(scored: Sequence[Scored], digits: int) -> list[Scored]:
+    rounded = [Scored(one.id, round(one.score, digits)) for one in scored]
+    return sorted(rounded, key=lambda one: (-one.score, one.id))
+
+
+def _numbered(put: Sequence[Entry], content: int, chunk: int) -> Iterator[Stored]:
+    for entry in put:
+        yield Stored(entry, content, chunk)
+        content, chunk = content + 1, chunk + len(entry.chunks)
+
+
+def _matrix(entry: Entry) -> npt.NDArray[np.float32]:
+    import numpy as np
+
+    return np.asarray(entry.vectors, dtype=np.float32)
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
