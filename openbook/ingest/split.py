@@ -22,8 +22,8 @@ Count = Callable[[Sequence[str]], list[int]]
 
 TINY = 0.5
 """A section below this share of the budget may join a neighbour (docs/chunking.md)."""
-SPECIAL_TOKENS = 2
-"""What an embedder adds around a text ([CLS] and [SEP])."""
+RESERVE = 8
+"""Tokens left for what an embedder adds to a text: [CLS], [SEP], a prefix like "passage: "."""
 PREFIX_SHARE = 0.25
 """At most this share of the embedder's input may go to title and headings."""
 
@@ -63,7 +63,7 @@ def split(
     for section in _join(_sections(text), text, chunk_tokens, size):
         heading = _fit(section.path, title, prefix_room, size)
         frame = Chunk(document.name, 0, 0, "", heading=heading, title=title)
-        budget = max(1, min(chunk_tokens, max_tokens - SPECIAL_TOKENS - size(frame.indexed_text)))
+        budget = max(1, min(chunk_tokens, max_tokens - RESERVE - size(frame.indexed_text)))
         for start, end in _spans(text, section, budget, min(overlap_tokens, budget // 2), size):
             page = document.pages[max(0, bisect_right(pages, start) - 1)].number if pages else None
             chunks.append(replace(frame, start=start, end=end, text=text[start:end], page=page))

@@ -1,0 +1,254 @@
+"""Targets in, the library brought up to date, a report out; knows the library and embedder by their seams only.
+
+First everything is listed and hashed, and a source that looks lost is refused. Then files are read, split, embedded and
+committed in batches; renames and removals go with the last. Stopped at any moment, the library holds each document in
+its old or its new state, and the next sync finds what is left to do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from openbook.errors import ReadError
+from openbook.files import sha256_of
+from openbook.ingest.plan import File, Plan, Stored, make, outer_name
+from openbook.ingest.readers import ReadOutcome, formats
+from openbook.ingest.reading import Reading
+from openbook.ingest.sources import Selection, is_address, key_of, select
+from openbook.ingest.split import split
+from openbook.ingest.web import canonical, fetch
+from openbook.ingest.write import Writer
+from openbook.records import Document, DocumentInfo, SyncFailure, SyncReport
+from openbook.seams import Embedder, Library, Progress
+from openbook.settings import Ingest
+
+
+def sync(
+    targets: Sequence[str],
+    *,
+    library: Library,
+    embedder: Embedder,
+    settings: Ingest,
+    acl: Sequence[str] = (),
+    dry_run: bool = False,
+    allow_mass_delete: bool = False,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SyncReport:
+    """Make the library hold what the targets (files, folders, patterns, http(s) pages) hold now.
+
+    acl: who may see the documents; () keeps the labels of known documents, and a new document takes those most
+    documents of its folder carry ("*", everyone, in a new source). dry_run: compare hashes and change nothing; an
+    archive counts as one document. progress: called with "read" (files), "embed" (chunks) and "commit" (documents).
+    Raises UsageError for a target that never existed, SourceVanished when most of a source is gone, and what the
+    library raises; batches committed before that stay.
+    """
+    stored = Stored(library.documents())
+    selections = list[Selection]()
+    for target in targets:
+        if not is_address(target):
+            selections.append(select(target, [*stored.sources, *(key_of(one.root) for one in selections)]))
+    return bring(
+        selections,
+        addresses=list(dict.fromkeys(canonical(target) for target in targets if is_address(target))),
+        stored=stored,
+        library=library,
+        embedder=embedder,
+        settings=settings,
+        acl=acl,
+        dry_run=dry_run,
+        allow_mass_delete=allow_mass_delete,
+        progress=progress,
+        clock=clock,
+        note=f"sync {' '.join(targets)}"[:200],
+    )
+
+
+def bring(
+    selections: Sequence[Selection],
+    *,
+    addresses: Sequence[str],
+    stored: Stored,
+    library: Library,
+    embedder: Embedder,
+    settings: Ingest,
+    acl: Sequence[str],
+    dry_run: bool,
+    allow_mass_delete: bool,
+    progress: Progress | None,
+    clock: Callable[[], float],
+    note: str,
+) -> SyncReport:
+    """Sync what has been selected, given what is stored; see `sync`."""
+    started = clock()
+    max_bytes = int(settings.max_file_mb * 1e6)
+    with TemporaryDirectory(prefix="openbook-") as folder:
+        pages, failed = _fetch(addresses, Path(folder), max_bytes)
+        plan = make(
+            selections,
+            stored,
+            formats=formats(),
+            acl=acl,
+            max_bytes=max_bytes,
+            mass_delete_share=None if allow_mass_delete else settings.mass_delete_share,
+            pages=pages,
+        )
+        plan.failed |= failed
+        work = _Work(plan, library, embedder, settings)
+        if dry_run:
+            work.foresee()
+        else:
+            work.do(Writer(library, embedder, progress=progress, clock=clock, note=note), progress)
+    return work.report(stored, seconds=clock() - started, dry_run=dry_run)
+
+
+def _fetch(
+    addresses: Sequence[str], folder: Path, max_bytes: int
+) -> tuple[list[tuple[str, Path, str]], dict[str, str]]:
+    """(address, file, hash) of each page, and address -> reason of those that could not be had."""
+    pages, failed = [], {}
+    for address in addresses:
+        try:
+            path = fetch(address, folder, max_bytes=max_bytes)
+            pages.append((address, path, sha256_of(path)))
+        except ReadError as error:
+            failed[address] = str(error)
+    return pages, failed
+
+
+class _Work:
+    """A plan being carried out, and the tally of it."""
+
+    def __init__(self, plan: Plan, library: Library, embedder: Embedder, settings: Ingest) -> None:
+        self._plan, self._library, self._embedder, self._settings = plan, library, embedder, settings
+        self._names: dict[str, list[str]] = {"added": [], "changed": [], "renamed": [], "removed": []}
+        self._unchanged = [info.name for info in plan.unchanged]
+        self._failed = [SyncFailure(key, reason) for key, reason in plan.failed.items()]
+        self._notes: list[str] = []
+        self._chunks = 0
+        self._names["renamed"].extend(f"{old} -> {new}" for old, new in plan.rename)
+        self._names["removed"].extend(plan.remove)
+
+    def do(self, writer: Writer, progress: Progress | None) -> None:
+        """Read and write everything."""
+        files = self._plan.read
+        with Reading(self._settings) as reading:
+            for done, (file, outcome) in enumerate(reading.read(files), 1):
+                if isinstance(outcome, str):
+                    self._failed.append(SyncFailure(file.key, outcome))
+                else:
+                    self._take(file, outcome, writer)
+                if progress:
+                    progress("read", done, len(files))
+                writer.commit_if_full()
+        self._chunks = writer.finish(rename=self._plan.rename, remove=self._plan.remove)
+
+    def foresee(self) -> None:
+        """Tally what would be done, as far as hashes tell."""
+        for file in self._plan.read:
+            if file.moved:
+                self._names["renamed"].append(f"{file.moved[0].name} -> {file.name}")
+            else:
+                self._names["changed" if file.stored else "added"].append(file.name)
+
+    def report(self, stored: Stored, *, seconds: float, dry_run: bool) -> SyncReport:
+        """What was done, or with dry_run would be."""
+        names = {kind: tuple(sorted(found)) for kind, found in self._names.items()}
+        written = any(names.values()) and not dry_run
+        documents = self._library.documents() if written else stored.documents
+        hashes = [(info.name, info.hash) for info in documents]
+        if dry_run:
+            hashes += [(file.name, file.hash) for file in self._plan.read if not file.stored]
+        passed = self._plan.passed_over
+        if passed:
+            kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in passed.most_common(8))
+            self._notes.append(
+                f"passed over {passed.total()} files of other formats ({kinds}); name one to read it as text"
+            )
+        return SyncReport(
+            added=len(names["added"]),
+            changed=len(names["changed"]),
+            renamed=len(names["renamed"]),
+            removed=len(names["removed"]),
+            unchanged=len(self._unchanged),
+            failed=tuple(self._failed),
+            chunks=self._chunks,
+            seconds=seconds,
+            library_version=self._library.version(),
+            duplicates=self._duplicates(hashes),
+            notes=tuple(self._notes),
+            dry_run=dry_run,
+            paths=names,
+        )
+
+    def _take(self, file: File, outcome: ReadOutcome, writer: Writer) -> None:
+        """Hand a file's documents to the writer and tally each against what the file gave before."""
+        read_as = file.path.name
+        before = {info.name: info for info in (*file.moved, *file.stored)}
+        outer = outer_name(next(iter(before.values()))) if before else file.name
+        failed = {file.name + failure.path[len(read_as) :]: failure.reason for failure in outcome.failures}
+        self._failed.extend(SyncFailure(file.key + name[len(file.name) :], reason) for name, reason in failed.items())
+        gone = {name for name in before if file.moved or file.name + name[len(outer) :] not in failed}
+        documents = []
+        for document in outcome.documents:
+            name = file.name + document.name[len(read_as) :]
+            inner = file.hash if name != file.name else ""
+            document = replace(document, name=name, container_hash=inner)
+            earlier = before.get(outer + name[len(file.name) :])
+            gone.discard(name)
+            if self._tally(file, document, earlier):
+                documents.append(document)
+            if earlier is not None and earlier.name in gone:
+                gone.discard(earlier.name)
+                writer.remove(earlier.name)
+        for document in documents:
+            self._notes.extend(f"{document.name}: {note}" for note in document.notes)
+            chunks = split(
+                document,
+                count=self._embedder.count,
+                max_tokens=self._embedder.max_tokens,
+                chunk_tokens=self._settings.chunk_tokens,
+                overlap_tokens=self._settings.overlap_tokens,
+            )
+            writer.put(document, chunks, acl=file.acl, source=file.source)
+        for name in sorted(gone):
+            writer.remove(name)
+            self._names["removed"].append(name)
+
+    def _tally(self, file: File, document: Document, earlier: DocumentInfo | None) -> bool:
+        """Count a document that was read; False when it need not be written."""
+        same = earlier is not None and earlier.hash == document.hash and earlier.acl == file.acl
+        if earlier is None:
+            self._names["added"].append(document.name)
+        elif earlier.name != document.name:
+            self._names["renamed"].append(f"{earlier.name} -> {document.name}")
+        elif same or self._says_the_same(file, document, earlier):
+            self._unchanged.append(document.name)
+            # Written nevertheless when it carries the hash of a container that did change.
+            return same
+        else:
+            self._names["changed"].append(document.name)
+        return True
+
+    def _says_the_same(self, file: File, document: Document, earlier: DocumentInfo) -> bool:
+        """Whether a web page reads as before: servers put times and tokens into the markup."""
+        if not is_address(file.key) or earlier.acl != file.acl:
+            return False
+        stored = self._library.document(document.name)
+        return stored is not None and (stored.text, stored.title) == (document.text, document.title)
+
+    def _duplicates(self, hashes: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """(name, earlier name with the same bytes) of the documents this sync looked at."""
+        ours = {*self._unchanged, *self._names["added"], *self._names["changed"]}
+        ours.update(pair.partition(" -> ")[2] for pair in self._names["renamed"])
+        first: dict[str, str] = {}
+        found = []
+        for name, content in hashes:
+            earlier = first.setdefault(content, name)
+            if earlier != name and name in ours:
+                found.append((name, earlier))
+        return tuple(found)
