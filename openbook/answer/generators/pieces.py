@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from openbook.records import Message
+from openbook.errors import PromptTooLong
+from openbook.records import Message, Sampling
 
 REPLACEMENT = "\ufffd"
 
@@ -20,6 +21,15 @@ def transcript(messages: Sequence[Message]) -> str:
     """
     label = {"system": "", "user": "User: ", "assistant": "Assistant: "}
     return "\n\n".join([*(label[message.role] + message.content for message in messages), "Assistant:"])
+
+
+def check_fits(prompt: int, sampling: Sampling, *, name: str, context: int) -> None:
+    """Raise PromptTooLong when `prompt` tokens and the longest answer exceed `context` tokens."""
+    if prompt + sampling.max_tokens > context:
+        raise PromptTooLong(
+            f"the prompt has {prompt:,} tokens and the answer may take {sampling.max_tokens:,}, but model {name!r} "
+            f"reads {context:,} together; shorten the question or lower answer.max_tokens"
+        )
 
 
 class Detokenizer:
