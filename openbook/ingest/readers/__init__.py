@@ -90,9 +90,7 @@ class _Job:
     encoding: str = ""
 
 
-def _collect(
-    job: _Job, limits: Ingest, budget: Budget, documents: list[Document], failures: list[SyncFailure]
-) -> None:
+def _collect(job: _Job, limits: Ingest, budget: Budget, documents: list[Document], failures: list[SyncFailure]) -> None:
     """Read one file and, recursively, the files inside it. Only the file's own trouble is raised."""
     if len(job.data) > limits.max_file_mb * 1e6:
         raise ReadError(_too_large(len(job.data), limits))
@@ -163,7 +161,7 @@ def _guarded(kind: str, call: Callable[[], _Result]) -> _Result:
             return call()
     except OpenbookError:
         raise
-    except Exception as error:  # noqa: BLE001 - a parser may raise anything on a damaged file; one file must not stop a sync
+    except Exception as error:
         reason = one_line(str(error)) or "no reason given"
         raise ReadError(f"damaged {kind} file ({type(error).__name__}: {reason[:_REASON_LENGTH]})") from error
 

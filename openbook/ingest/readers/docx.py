@@ -35,11 +35,11 @@ def read(data: bytes, budget: Budget) -> Parsed:
     walk = _Walk(package, main)
     blocks = walk.blocks(body)
     text = trimmed("\n\n".join([*_gathered(blocks), *walk.footnotes()]))
-    properties = package.properties()
     comments = walk.part("comments")
     count = sum(1 for _ in every(comments, "comment")) if comments is not None else 0
     notes = (f"{count} reviewer comment{'s'[: count > 1]} left out",) if count else ()
-    return Parsed(text, notes=notes, **{**properties, "title": properties["title"] or first_heading(text)})
+    title, author, created, modified = package.properties()
+    return Parsed(text, title or first_heading(text), author, created, modified, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def parse(source: str) -> HtmlElement:
 
 
 def _main(body: HtmlElement) -> HtmlElement:
-    """The element that holds the content: a landmark, else the body without furniture; less what the extractor drops."""
+    """The element that holds the content: a landmark or the body, less furniture and boilerplate."""
     stripped = _without_furniture(body)
     size = _size(stripped)
     if size < _TINY_WORDS and size < _KEPT_SHARE * _size(body):
@@ -121,7 +121,8 @@ def _without_boilerplate(body: HtmlElement, *, edges: bool) -> HtmlElement:
     found = trafilatura.bare_extraction(
         copy.deepcopy(body), include_tables=True, include_comments=True, favor_recall=True, with_metadata=False
     )
-    extracted = _words(" ".join(found.body.itertext())) if found is not None and found.body is not None else []
+    content = getattr(found, "body", None)
+    extracted = _words(" ".join(content.itertext())) if content is not None else []
     if len(extracted) < _KEPT_SHARE * _size(body):
         return body
     text_of = f" {' '.join(extracted)} "

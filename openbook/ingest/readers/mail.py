@@ -42,7 +42,10 @@ def read_msg(data: bytes) -> Parsed:
     message = Message.load(io.BytesIO(data))
     sent = message.sent_date
     recipients = ((recipient.name or "", recipient.email_address or "") for recipient in message.recipients)
-    people = [f"{name} <{address}>" if name and address and name != address else name or address for name, address in recipients]
+    people = [
+        f"{name} <{address}>" if name and address and name != address else name or address
+        for name, address in recipients
+    ]
     headers = {
         "From": _decoded(message.sender or ""),
         "To": ", ".join(filter(None, people)),

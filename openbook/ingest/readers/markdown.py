@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 _SKIP = frozenset(
-    "script style noscript template svg iframe object embed head title meta link select datalist canvas audio video".split()
+    {"script", "style", "noscript", "template", "svg", "iframe", "object", "embed", "head", "title", "meta", "link"}
+    | {"select", "datalist", "canvas", "audio", "video"}
 )
 BLOCK = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer "
-    "form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup p pre search section summary table "
-    "tbody td tfoot th thead tr ul".split()
+    {"address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div", "dl"}
+    | {"dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header"}
+    | {"hgroup", "hr", "html", "legend", "li", "main", "menu", "nav", "ol", "optgroup", "p", "pre", "search", "section"}
+    | {"summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"}
 )
+"""Elements that start a new block; all others run on in the line."""
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _HEADING_MARK = re.compile(r"\A#{1,6} ")
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)

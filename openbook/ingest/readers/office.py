@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from openbook.errors import ReadError
 from openbook.ingest.readers import markdown, zipped
@@ -36,8 +36,17 @@ _PREFIXES = {
 """Ends of namespaces, alike in transitional and strict files."""
 
 
+class Properties(NamedTuple):
+    """What an Office file says about itself."""
+
+    title: str
+    author: str
+    created: str
+    modified: str
+
+
 class Package:
-    """An Office file's parts with their relations; `take` is counted and refused when they unpack to too much."""
+    """An Office file's parts with their relations; ReadError when they unpack to more than the budget."""
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         self.parts = zipped.parts(data, budget)
@@ -74,19 +83,19 @@ class Package:
                 return target
         raise ReadError("damaged: the main part is missing")
 
-    def properties(self) -> dict[str, str]:
-        """title, author, created, modified from the core properties; "" where unset."""
+    def properties(self) -> Properties:
+        """The core properties; "" where unset."""
         name = next(
             (part for kind, part in self.relations("").values() if kind == "core-properties"), "docProps/core.xml"
         )
         root = self.xml(name)
         found = {local(node): node.text or "" for node in (root if root is not None else ())}
-        return {
-            "title": one_line(found.get("title", "")),
-            "author": one_line(found.get("creator", "")),
-            "created": iso_of(found.get("created", "")),
-            "modified": iso_of(found.get("modified", "")),
-        }
+        return Properties(
+            title=one_line(found.get("title", "")),
+            author=one_line(found.get("creator", "")),
+            created=iso_of(found.get("created", "")),
+            modified=iso_of(found.get("modified", "")),
+        )
 
 
 def local(node: _Element) -> str:
@@ -149,5 +158,6 @@ def _points(node: _Element | None) -> dict[int, str]:
         if position.isascii() and position.isdigit():
             found.setdefault(int(position), (getattr(child(point, "v"), "text", "") or "").strip())
     if not found and node is not None:
-        found = {0: text for text in [getattr(child(node, "v"), "text", "") or ""] if text}
+        name = getattr(child(node, "v"), "text", "") or ""
+        found = {0: name} if name else {}
     return found

@@ -23,7 +23,9 @@ _PASSWORD = 4
 _SECURITY = 5
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-])(\d\d)'?(\d\d)?)?")
 _BOLD = re.compile(rb"bold|black|heavy|demi|medi$|BX\d", re.IGNORECASE)
-_EMPTY_TITLES = frozenset({"(anonymous)", "untitled", "(unspecified)", "powerpoint presentation", "anonymous", "unspecified"})
+_EMPTY_TITLES = frozenset(
+    {"(anonymous)", "untitled", "(unspecified)", "powerpoint presentation", "anonymous", "unspecified"}
+)
 
 
 def read(data: bytes, *, max_pages: int, use_ocr: bool) -> Parsed:
@@ -43,6 +45,8 @@ def read(data: bytes, *, max_pages: int, use_ocr: bool) -> Parsed:
 
 
 def _read(document: pypdfium2.PdfDocument, max_pages: int, use_ocr: bool) -> Parsed:
+    import pypdfium2
+
     count = len(document)
     if count > max_pages:
         raise ReadError(f"{count} pages; at most {max_pages} are read, raise ingest.max_pages to read it")
@@ -50,11 +54,12 @@ def _read(document: pypdfium2.PdfDocument, max_pages: int, use_ocr: bool) -> Par
     textless: list[int] = []
     broken: list[int] = []
     recognised: list[int] = []
+    recogniser: Any = None
     for number in range(1, count + 1):
         lines: list[pdf_layout.Line] = []
         try:
             page = document[number - 1]
-        except document_error() as error:
+        except pypdfium2.PdfiumError as error:
             broken.append(number)
             pages.append(lines)
             if count == 1:
@@ -64,7 +69,8 @@ def _read(document: pypdfium2.PdfDocument, max_pages: int, use_ocr: bool) -> Par
             lines = pdf_layout.lines(_glyphs(page))
             if not lines and _holds_objects(page):
                 if use_ocr:
-                    lines = ocr.lines(page)
+                    recogniser = recogniser or ocr.engine()
+                    lines = ocr.lines(page, recogniser)
                 (recognised if lines else textless).append(number)
         finally:
             page.close()
@@ -83,13 +89,6 @@ def _read(document: pypdfium2.PdfDocument, max_pages: int, use_ocr: bool) -> Par
         boxes=laid.boxes,
         notes=tuple(_notes(textless, broken, recognised, use_ocr)),
     )
-
-
-def document_error() -> type[Exception]:
-    import pypdfium2
-
-    error: type[Exception] = pypdfium2.PdfiumError
-    return error
 
 
 def _notes(textless: list[int], broken: list[int], recognised: list[int], use_ocr: bool) -> Iterator[str]:
@@ -116,7 +115,11 @@ def _glyphs(page: pypdfium2.PdfPage) -> list[Glyph]:
         place, bold = _placer(page), _bold_test(raw)
         rect = pdfium.FS_RECTF()
         reference = ctypes.byref(rect)
-        get_char, get_box, is_hyphen = pdfium.FPDFText_GetUnicode, pdfium.FPDFText_GetLooseCharBox, pdfium.FPDFText_IsHyphen
+        get_char, get_box, is_hyphen = (
+            pdfium.FPDFText_GetUnicode,
+            pdfium.FPDFText_GetLooseCharBox,
+            pdfium.FPDFText_IsHyphen,
+        )
         found: list[Glyph] = []
         high = last = 0
         first: int | None = None
@@ -140,7 +143,9 @@ def _glyphs(page: pypdfium2.PdfPage) -> list[Glyph]:
                 continue
             if not char.isspace():
                 first, last = (index if first is None else first), index
-            box = place(rect.left, rect.bottom, rect.right, rect.top) if get_box(raw, index, reference) else (0, 0, 0, 0)
+            box = (
+                place(rect.left, rect.bottom, rect.right, rect.top) if get_box(raw, index, reference) else (0, 0, 0, 0)
+            )
             found.append((char, *box))
         return found
     finally:
@@ -200,10 +205,14 @@ def _date(text: str) -> str:
         zone = timezone(shift) if match[7] or sign else None
         return iso(
             datetime(
-                int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=zone
+                int(year),
+                int(month or 1),
+                int(day or 1),
+                int(hour or 0),
+                int(minute or 0),
+                int(second or 0),
+                tzinfo=zone,
             )
         )
     except ValueError:
         return ""
-
-

@@ -7,6 +7,7 @@ Rows whose cells stand in columns become pipe tables.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import unicodedata
@@ -89,6 +90,11 @@ def lines(glyphs: Sequence[Glyph]) -> list[Line]:
         else:
             current.append(glyph)
     pieces.extend(_line(current, end=LINE_END))
+    return rows_of(pieces)
+
+
+def rows_of(pieces: Iterable[Line]) -> list[Line]:
+    """Pieces of type in reading order, those that stand side by side put together."""
     rows: list[Line] = []
     for piece in pieces:
         if rows and _same_row(rows[-1], piece):
@@ -174,8 +180,7 @@ def _line(glyphs: Sequence[Glyph], *, end: str) -> Iterator[Line]:
         return
     inked = [glyph for glyph in kept if glyph[0] != " " and glyph[4] > glyph[2]] or kept
     text = "".join(glyph[0] for glyph in kept)
-    if len(text) > 1 and text[1] == " ":
-        text = text[0].translate(_BULLETS) + text[1:]
+    text = plain_bullet(text)
     height = round(median(glyph[4] - glyph[2] for glyph in inked))
     yield Line(
         text,
@@ -189,6 +194,11 @@ def _line(glyphs: Sequence[Glyph], *, end: str) -> Iterator[Line]:
         _cells(kept, height),
         end == BOLD_END,
     )
+
+
+def plain_bullet(text: str) -> str:
+    """A line's leading bullet as a hyphen."""
+    return text[0].translate(_BULLETS) + text[1:] if text[1:2] == " " else text
 
 
 def _ligatures(glyphs: Sequence[Glyph]) -> list[Glyph]:
@@ -264,7 +274,10 @@ def _table_at(page: Sequence[Line], index: int) -> tuple[int, list[tuple[int, in
         if any(stop - start > _MAX_CELL for start, stop, _, _ in cells):
             break
         merged = _union([*columns, *((x0, x1) for _, _, x0, x1 in cells)])
-        if any(_column(merged, x0) == _column(merged, later) for (_, _, x0, _), (_, _, later, _) in _pairs(cells)):
+        if any(
+            _column(merged, x0) == _column(merged, later)
+            for (_, _, x0, _), (_, _, later, _) in itertools.pairwise(cells)
+        ):
             break
         if columns and len({_column(merged, x0) for x0, _ in columns}) < len(columns):
             break
@@ -298,10 +311,6 @@ def _fits_below(page: Sequence[Line], index: int, end: int) -> bool:
         return True
     gap = page[end].y0 - page[end - 1].y1
     return -0.6 * page[end].height < gap < 3 * page[end].height
-
-
-def _pairs(cells: Sequence[tuple[int, int, int, int]]) -> Iterator[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
-    return zip(cells, cells[1:], strict=False)
 
 
 def _union(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

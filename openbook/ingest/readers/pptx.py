@@ -34,10 +34,12 @@ def read(data: bytes, budget: Budget, max_pages: int) -> Parsed:
         if attribute(slide, "show") in ("0", "false"):
             hidden.append(number)
     text, pages = join_pages(parts)
-    notes = tuple(f"slide {number} is hidden in the presentation" for number in hidden)
-    properties = package.properties()
-    title = properties["title"] if properties["title"] != "PowerPoint Presentation" else ""
-    return Parsed(text, pages=pages, notes=notes, **{**properties, "title": title or first_heading(text)})
+    notes = [f"slide {number} is hidden in the presentation" for number in hidden]
+    if any(name.startswith("ppt/comments/") for name in package.parts):
+        notes.append("reviewer comments left out")
+    title, author, created, modified = package.properties()
+    title = "" if title == "PowerPoint Presentation" else title
+    return Parsed(text, title or first_heading(text), author, created, modified, pages=pages, notes=tuple(notes))
 
 
 def _slide(package: Package, name: str, root: _Element) -> str:

@@ -1,4 +1,4 @@
-"""reStructuredText as Markdown: headings, code, links and roles rewritten; tables and other directives stay readable."""
+"""reStructuredText as Markdown: headings, code, links and roles rewritten; tables and directives stay readable."""
 
 from __future__ import annotations
 

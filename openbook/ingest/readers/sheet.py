@@ -24,7 +24,7 @@ def read(data: bytes, budget: Budget, max_pages: int) -> Parsed:
     package = Package(data, budget)
     sheets = _read_sheets(data, sparse=_is_sparse(package), max_pages=max_pages)
     text, pages, notes = _rendered(sheets, _comments(package))
-    return Parsed(text, pages=pages, notes=notes, **package.properties())
+    return Parsed(text, *package.properties(), pages=pages, notes=notes)
 
 
 def read_old(data: bytes, max_pages: int) -> Parsed:
@@ -55,7 +55,7 @@ Sheet = tuple[str, bool, Iterable[Sequence[object]]]
 
 
 def _read_sheets(data: bytes, *, sparse: bool, max_pages: int) -> Iterator[Sheet]:
-    """Sheets by calamine, 14 times faster, or by openpyxl where a far-off cell would make calamine ask for terabytes."""
+    """Sheets by calamine, 14 times faster; by openpyxl where a far-off cell makes calamine ask for terabytes."""
     if sparse:
         import openpyxl
 

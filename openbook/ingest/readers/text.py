@@ -15,6 +15,8 @@ _MARKS = (
 )
 _GUESS_BYTES = 256 * 1024
 """More does not change the guess and costs seconds on large files."""
+_WESTERN = frozenset("äöüßÄÖÜàâéèêëîïôûùçœÀÂÉÈÊËÎÏÔÛÙÇŒñáíóúÑÁÍÓÚ¿¡°§«»€£ –—…‘’“”„•\xa0\u202f")
+"""Nothing but these beyond ASCII, read as cp1252: it is cp1252. charset-normalizer takes short French for Baltic."""
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_KEY = re.compile(r"^([A-Za-z_-]+)[ \t]*:[ \t]*(.+)$", re.MULTILINE)
 
@@ -74,7 +76,9 @@ def read_markdown(data: bytes) -> Parsed:
 def _guess(data: bytes) -> str:
     import charset_normalizer
 
-    best = charset_normalizer.from_bytes(data[:_GUESS_BYTES]).best()
-    encoding = best.encoding if best else "cp1252"
-    # Word processors' quotes and dashes lie where Latin-1 has control characters.
-    return "cp1252" if encoding in ("ascii", "latin_1") else encoding
+    sample = data[:_GUESS_BYTES]
+    marks = {char for char in sample.decode("cp1252", "replace") if char > "\x7f"}
+    if marks <= _WESTERN:
+        return "cp1252"
+    best = charset_normalizer.from_bytes(sample).best()
+    return best.encoding if best else "cp1252"
