@@ -33,8 +33,8 @@ def read_safetensors(path: Path) -> Weights:
 
     Raises ModelError when the file is damaged or cut short.
     """
-    raw = np.memmap(path, dtype=np.uint8, mode="r")
     try:
+        raw = np.memmap(path, dtype=np.uint8, mode="r")
         (length,) = struct.unpack("<Q", raw[:8].tobytes())
         header = json.loads(raw[8 : 8 + length].tobytes())
         body = raw[8 + length :]

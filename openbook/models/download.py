@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import os
 import shutil
 import time
 import zipfile
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 Report = Callable[[int, int], None]
 """Called as report(bytes done, bytes in total; 0 when unknown)."""
 
-_PIECE = 1 << 20
+_PIECE = 1 << 16
+"""Bytes read at once; what a broken connection loses of a download at most."""
 _TRIES = 4
 _TIMEOUT = (15.0, 60.0)
 """Seconds to connect, and without a byte."""
@@ -154,9 +156,10 @@ def from_hub(source: HubSource, file: File, folder: Path, *, session: requests.S
     from huggingface_hub import errors
     from huggingface_hub.utils._headers import build_hf_headers
 
-    url = hub.hf_hub_url(source.repo, source.path, revision=source.revision)
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    url = hub.hf_hub_url(source.repo, source.path, revision=source.revision, endpoint=endpoint)
     try:
-        facts = hub.get_hf_file_metadata(url)
+        facts = hub.get_hf_file_metadata(url, endpoint=endpoint)
     except errors.OfflineModeIsEnabled:
         raise ModelError(f"{source} is out of reach: HF_HUB_OFFLINE is set; unset it") from None
     except errors.GatedRepoError:
@@ -168,7 +171,8 @@ def from_hub(source: HubSource, file: File, folder: Path, *, session: requests.S
     etag = facts.etag or ""
     expected = file.sha256 or (etag if len(etag) == 64 else None)
     # Everything comes from the commit first seen, even when the branch moves in between.
-    pinned = hub.hf_hub_url(source.repo, source.path, revision=facts.commit_hash or source.revision)
+    commit = facts.commit_hash or source.revision
+    pinned = hub.hf_hub_url(source.repo, source.path, revision=commit, endpoint=endpoint)
     token = build_hf_headers().get("authorization")
     headers = (("Authorization", token),) if token else ()
     remote = Remote(pinned, facts.size or 0, expected, headers)

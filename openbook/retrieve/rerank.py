@@ -23,8 +23,6 @@ class OpenVINOReranker:
     def __init__(self, files: ModelFiles, *, precision: Literal["auto", "f32", "bf16"] = "auto") -> None:
         self._files = files
         self._tokens = load_tokenizer(files)
-        # The text is cut, never the question.
-        self._tokens.enable_truncation(files.context, strategy="only_second")
         self._graph = compile_graph(files, precision, hint="THROUGHPUT")
         self._inputs = {name for node in self._graph.inputs for name in node.get_names()}
         self._lock = threading.Lock()
@@ -41,9 +39,6 @@ class OpenVINOReranker:
 
         if not texts:
             return []
-        question = self._shortened(question)
-        pairs = self._tokens.encode_batch([(question, text) for text in texts])
-        ids, types = [pair.ids for pair in pairs], [pair.type_ids for pair in pairs]
         scores = [0.0] * len(texts)
 
         def store(request: Any, batch: list[int]) -> None:
@@ -52,6 +47,8 @@ class OpenVINOReranker:
                 scores[row] = float(logits[-1])
 
         with self._lock:
+            pairs = self._pairs(question, texts)
+            ids, types = [pair.ids for pair in pairs], [pair.type_ids for pair in pairs]
             if self._queue is None:
                 self._queue = ov.AsyncInferQueue(self._graph)
             self._queue.set_callback(store)
@@ -63,8 +60,13 @@ class OpenVINOReranker:
                 self._queue.wait_all()
         return scores
 
-    def _shortened(self, question: str) -> str:
-        """At most half the context, so that some text remains beside it."""
+    def _pairs(self, question: str, texts: Sequence[str]) -> list[Any]:
+        """Encodings within the context: the text is cut, the question only where it would take more than half."""
+        self._tokens.no_truncation()
         encoding = self._tokens.encode(question, add_special_tokens=False)
         most = self._files.context // 2
-        return question if len(encoding) <= most else question[: encoding.offsets[most - 1][1]]
+        if len(encoding) > most:
+            question = question[: encoding.offsets[most - 1][1]]
+        self._tokens.enable_truncation(self._files.context, strategy="only_second")
+        pairs: list[Any] = self._tokens.encode_batch([(question, text) for text in texts])
+        return pairs
