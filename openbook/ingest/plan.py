@@ -75,8 +75,9 @@ class Stored:
         """The first steps of the names of a source's documents, unlike those of every other source."""
         source = key_of(root)
         if source not in self.prefix:
-            others = [info.name for info in self.documents if not inside(info.source, source)]
-            free = (prefix for prefix in prefixes(root) if not any(belongs(name, prefix) for name in others))
+            taken = [prefix for other, prefix in self.prefix.items() if not inside(other, source)]
+            taken += [info.name for info in self.documents if not inside(info.source, source)]
+            free = (p for p in prefixes(root) if not any(belongs(one, p) or belongs(p, one) for one in taken))
             self.prefix[source] = next(free, source)
             self.sources.add(source)
         return self.prefix[source]
@@ -124,16 +125,17 @@ def make(
     """
     plan, present = Plan(), dict[str, File]()
     wanted = tuple(sorted(set(acl)))
-    gone = dict[str, list[DocumentInfo]]()
+    gone, neighbours = dict[str, list[DocumentInfo]](), dict[str, _Labels]()
     for selection in selections:
         listing = list_files(selection, stored.files, formats)
         hashes = _hash(listing, max_bytes)
         stored.adopt(selection.root, hashes)
         source, prefix = key_of(selection.root), stored.name_source(selection.root)
-        labels = _Labels(stored, source)
+        if source not in neighbours:
+            neighbours[source] = _Labels(stored, source)
         for key, found in hashes.items():
             infos = tuple(stored.files.get(key, ()))
-            allowed = wanted or (infos[0].acl if infos else labels.near(key))
+            allowed = wanted or (infos[0].acl if infos else neighbours[source].near(key))
             if not allowed:
                 listing.failed[key] = "the documents beside it carry different labels; say who may see it with --acl"
             elif key not in present:

@@ -20,7 +20,7 @@ QUIET_MS = 100
 """A burst of events is over when nothing happened for this long."""
 BURST_MS = 1000
 """Events are acted on after this long even when more keep coming."""
-MANY = 200
+MANY = 64
 """More changed paths than this, and everything is compared anew instead of one by one."""
 
 

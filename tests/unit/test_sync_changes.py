@@ -10,15 +10,21 @@ from pathlib import Path
 import pytest
 
 from openbook.errors import SourceVanished, UsageError
+from openbook.seams import Library
 from openbook.settings import Ingest
-from tests.fixtures.sync_desk import Desk, counts, reasons, recorder
+from tests.fixtures.sync_desk import Desk, counts, emptied, opened, reasons, recorder
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    library = opened(tmp_path_factory.mktemp("library"))
+    yield library
+    library.close()
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.library.close()
+def desk(tmp_path: Path, library: Library) -> Desk:
+    return Desk(tmp_path, emptied(library))
 
 
 def archive(files: dict[str, str]) -> bytes:
@@ -35,16 +41,16 @@ def test_new_files_are_added_under_short_names(desk: Desk) -> None:
     report = desk.sync()
     assert counts(report) == (2, 0, 0, 0, 0)
     assert desk.names() == ["handbook/leave.md", "handbook/policies/pay.txt"]
-    assert (report.chunks, report.library_version) == (2, 1)
+    assert (report.chunks, report.library_version) == (2, desk.library.version())
     assert desk.library.documents()[0].source == desk.files.as_posix()
 
 
 def test_a_second_sync_does_nothing_and_makes_no_version(desk: Desk) -> None:
     desk.write("leave.md", "Twenty days.")
-    desk.sync()
+    version = desk.sync().library_version
     report = desk.sync()
     assert counts(report) == (0, 0, 0, 0, 1)
-    assert (report.chunks, report.library_version) == (0, 1)
+    assert (report.chunks, report.library_version, desk.library.version()) == (0, version, version)
 
 
 def test_touching_a_file_is_no_change(desk: Desk) -> None:
@@ -76,7 +82,7 @@ def test_a_removed_file_goes(desk: Desk) -> None:
 
 @pytest.mark.parametrize("text", ["# Leave\n\nTwenty days.", "No title, so the chunks carry the file's name."])
 @pytest.mark.parametrize("new", ["holidays.md", "rules/leave.md"])
-def test_a_renamed_file_is_renamed_as_if_synced_afresh(desk: Desk, tmp_path: Path, text: str, new: str) -> None:
+def test_a_renamed_file_is_renamed_as_if_synced_afresh(desk: Desk, text: str, new: str) -> None:
     path = desk.write("leave.md", text)
     desk.write("pay.md", "Monthly.")
     desk.sync()
@@ -85,11 +91,10 @@ def test_a_renamed_file_is_renamed_as_if_synced_afresh(desk: Desk, tmp_path: Pat
     report = desk.sync()
     assert counts(report) == (0, 0, 1, 0, 1)
     assert report.paths["renamed"] == (f"handbook/leave.md -> handbook/{new}",)
-    (tmp_path / "fresh").mkdir()
-    fresh = Desk(tmp_path / "fresh")
-    fresh.sync(desk.files)
-    assert desk.state() == fresh.state()
-    fresh.library.close()
+    synced = desk.state()
+    emptied(desk.library)
+    desk.sync()
+    assert desk.state() == synced
 
 
 def test_a_rename_that_changes_the_format_is_read_anew(desk: Desk) -> None:
@@ -210,9 +215,10 @@ def test_batches_are_committed_as_they_fill(desk: Desk, monkeypatch: pytest.Monk
     monkeypatch.setattr("openbook.ingest.write.BATCH_CHUNKS", 3)
     for n in range(7):
         desk.write(f"{n}.md", f"Text {n}.")
+    version = desk.library.version()
     seen, progress = recorder()
     report = desk.sync(progress=progress)
-    assert (report.added, report.chunks, report.library_version) == (7, 7, 3)
+    assert (report.added, report.chunks, report.library_version) == (7, 7, version + 3)
     assert [item for item in seen if item[0] == "read"][-1] == ("read", 7, 7)
     assert {step for step, *_ in seen} == {"read", "embed", "commit"}
 
