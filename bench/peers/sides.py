@@ -31,6 +31,8 @@ class Setup:
     """Folder of the MiniLM weights; for openbook also a catalogue name."""
     dtype: str = "float32"
     batch: int = 32
+    script: Path | None = None
+    """The worker; None is worker_NAME.py beside this file."""
 
 
 class Worker:
@@ -42,7 +44,7 @@ class Worker:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._stderr: IO[bytes] = log.open("ab")
         self._process = subprocess.Popen(
-            [setup.python, str(HERE / f"worker_{setup.name}.py")],
+            [setup.python, str(setup.script or HERE / f"worker_{setup.name}.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
