@@ -78,9 +78,7 @@ class Histories(RuleBasedStateMachine):
         self.desk.sync(allow_mass_delete=True)
         # What failed to read keeps its last good version here and has none in a new library.
         failed = {failure.path for failure in self.desk.sync(allow_mass_delete=True).failed}
-        fresh = Desk.__new__(Desk)
-        fresh.root, fresh.files, fresh.embedder = self.desk.root, self.desk.files, self.desk.embedder
-        fresh.library = emptied(self.fresh)
+        fresh = Desk(self.root, emptied(self.fresh))
         fresh.sync(allow_mass_delete=True)
         kept = {f"handbook{path.removeprefix(str(self.desk.files))}" for path in failed}
         ours, theirs = self.desk.state(), fresh.state()
