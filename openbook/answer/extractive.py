@@ -14,9 +14,9 @@ from openbook.records import Hit, Sentence
 from openbook.seams import Embedder
 
 NAME = "extractive"
+_ALONE, _WORDS, _WORDS_UNDER_HEADING, _PASSAGE, _OPENING = 0.5, 0.15, 0.15, 0.5, 0.5
+"""Weights beside the cosine of the sentence under its heading (1.0); chosen on the handbook's development questions."""
 _SECOND_WITHIN = 0.05
-_LEXICAL = 0.3
-_RANK = 0.02
 _MAX_SENTENCE = 600
 
 
@@ -28,10 +28,10 @@ class _Candidate:
 
 
 def extract(question: str, hits: Sequence[Hit], embedder: Embedder, *, most: int = 2) -> Checked:
-    """The best supporting sentence, and a second of the same passage when it scores about as well.
+    """The best supporting sentence, and a second when it scores about as well.
 
-    A sentence scores its cosine to the question (read under its passage's heading), plus a share for the question's
-    content words it holds, less a little for each rank of its passage.
+    A sentence scores by its cosine to the question, read under its heading and alone, the question's content words in
+    it and in its heading, its passage's own cosine, and, where it opens a section, how far the heading names the topic.
     """
     found = [
         _Candidate(index, span, hit.chunk.text[span.start : span.end])
@@ -42,21 +42,28 @@ def extract(question: str, hits: Sequence[Hit], embedder: Embedder, *, most: int
     if not found:
         return Checked("", (), ())
     asked = content(question)
-    vectors = embedder.embed([_in_context(hits[one.hit], one.text) for one in found], kind="document")
+    texts = [one.text for one in found]
+    vectors = embedder.embed([*(_in_context(hits[one.hit], one.text) for one in found), *texts], kind="document")
     cosines = vectors @ embedder.embed([question], kind="query")[0]
-    scores = [
-        float(cosine) + _LEXICAL * len(asked & content(one.text)) / max(1, len(asked)) - _RANK * one.hit
-        for one, cosine in zip(found, cosines, strict=True)
-    ]
+    scores: list[float] = []
+    for place, one in enumerate(found):
+        hit = hits[one.hit]
+        opens = (place == 0 or found[place - 1].hit != one.hit) and hit.chunk.text.lstrip().startswith("#")
+        scores.append(
+            float(cosines[place])
+            + _ALONE * float(cosines[len(found) + place])
+            + _WORDS * _share(asked, one.text)
+            + _WORDS_UNDER_HEADING * _share(asked, " ".join((one.text, hit.chunk.title, *hit.chunk.heading)))
+            + _PASSAGE * (hit.dense_score or 0.0)
+            + (_OPENING * _share(asked, _last_heading(hit)) if opens else 0.0)
+        )
     order = sorted(range(len(found)), key=lambda place: -scores[place])
-    best = order[0]
-    chosen = [best]
-    for place in order[1:]:
-        if len(chosen) == most or scores[place] < scores[best] - _SECOND_WITHIN:
-            break
-        if found[place].hit == found[best].hit:
-            chosen.append(place)
-    return _written([found[place] for place in sorted(chosen)], hits)
+    chosen = [place for place in order[:most] if scores[place] >= scores[order[0]] - _SECOND_WITHIN]
+    return _written([found[place] for place in chosen], hits)
+
+
+def _share(asked: set[str], text: str) -> float:
+    return len(asked & content(text)) / len(asked) if asked else 0.0
 
 
 def _written(chosen: Sequence[_Candidate], hits: Sequence[Hit]) -> Checked:
@@ -78,6 +85,10 @@ def _worth(text: str, span: Span) -> bool:
     )
 
 
+def _last_heading(hit: Hit) -> str:
+    return hit.chunk.heading[-1] if hit.chunk.heading else hit.chunk.title
+
+
 def _in_context(hit: Hit, sentence: str) -> str:
-    last = hit.chunk.heading[-1] if hit.chunk.heading else hit.chunk.title
-    return f"{last}\n\n{sentence}" if last else sentence
+    heading = _last_heading(hit)
+    return f"{heading}\n\n{sentence}" if heading else sentence

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 QUESTION = "What is our company leave policy?"
 UNANSWERABLE = "How much of my gym membership gets reimbursed?"
-DOCUMENT = "handbook/Benefits and Perks/Vacation and Sick Leave.md"
-OLD = "3 weeks (15 days) of paid vacation every year that accrues 1.25 of a day"
-NEW = "5 weeks (25 days) of paid vacation every year that accrues 2.08 of a day"
+DOCUMENT = "handbook/Benefits and Perks/New Parent Leave.md"
+OLD = "12 weeks of paid leave"
+NEW = "20 weeks of paid leave"
 
 
 @click.command()

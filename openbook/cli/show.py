@@ -123,7 +123,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
 
     made = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(columns):
-        made.add_column(name, justify="right" if index in right else "left", overflow="fold")
+        made.add_column(
+            name, justify="right" if index in right else "left", overflow="fold", no_wrap=index == 0 or index in right
+        )
     for row in rows:
         made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
     return made
