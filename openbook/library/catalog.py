@@ -117,7 +117,7 @@ class Catalog:
             else:
                 found = [
                     row
-                    for some in _batches(sorted(set(names)))
+                    for some in _batches(sorted({name for name in names if storable(name)}))
                     for row in connection.execute(query.where(documents.c.name.in_(some)))
                 ]
         found.sort(key=lambda row: row.name)
@@ -221,6 +221,11 @@ class Catalog:
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file."""
     return sql.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def storable(name: str) -> bool:
+    """Whether a database can hold a name: not those of files whose names are no valid Unicode."""
+    return name.encode("utf-8", "ignore").decode("utf-8") == name and "\0" not in name
 
 
 def info_of(entry: Entry, *, at: str) -> dict[str, Any]:

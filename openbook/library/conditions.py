@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from openbook.errors import UsageError
-from openbook.library.index import Between, Clause, OneOf
+from openbook.library.index import FACET_NUMBERS, FACET_WORDS, Between, Clause, OneOf
 from openbook.records import Condition
 
-_DATES = ("created", "modified")
-_WORDS = ("format", "title", "author")
 _LONGEST = 512
 """Longer titles are compared by their beginning: payload indexes are no place for essays."""
 
@@ -28,10 +26,10 @@ def facets(info: Mapping[str, object]) -> dict[str, int | str]:
     {'format': 'pdf', 'created': 86400}
     """
     found: dict[str, int | str] = {}
-    for field in _WORDS:
+    for field in FACET_WORDS:
         if value := _folded(str(info.get(field, ""))):
             found[field] = value
-    for field in _DATES:
+    for field in FACET_NUMBERS:
         if period := _period(str(info.get(field, ""))):
             found[field] = period[0]
     return found
@@ -43,7 +41,7 @@ def clause(condition: Condition) -> tuple[Clause, bool]:
     Raises UsageError for a date that cannot be read and an order comparison of words.
     """
     field, op, value = condition.field, condition.op, condition.value
-    if field in _DATES:
+    if field in FACET_NUMBERS:
         period = _period(value)
         if period is None:
             raise UsageError(f"{field} {op} {value!r}: write the date as 2024, 2024-01 or 2024-01-31")

@@ -14,10 +14,9 @@ from openbook.records import Scored
 DENSE = "dense"
 TERMS = "bm25"
 
-KEYWORDS = ("acl", "format", "title", "author")
-NUMBERS = ("born", "died", "created", "modified")
-"""Integers that are compared; `doc` is an integer that is only looked up."""
-DOC = "doc"
+ACL, DOC, BORN, DIED = "acl", "doc", "born", "died"
+FACET_WORDS, FACET_NUMBERS = ("format", "title", "author"), ("created", "modified")
+"""Payload fields: labels, number of the content, first version with the point, first without it; and metadata."""
 
 BATCH = 500
 """Points per request: about 1 MB at 384 dimensions."""
@@ -89,8 +88,10 @@ class Index(Protocol):
     def delete(self, where: Where) -> None:
         """Remove the points found."""
 
-    def search(self, dense: list[float], terms: Terms, where: Where, limit: int) -> tuple[list[Scored], list[Scored]]:
-        """The best points by cosine and, apart, by BM25, best first; both see the same state."""
+    def search(
+        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int
+    ) -> tuple[list[Scored], list[Scored]]:
+        """The best points by cosine and, apart, by BM25, best first, of one state; what is None is not searched."""
 
     def vectors(self, ids: Sequence[int]) -> dict[int, list[float]]:
         """Dense vectors of the points that exist."""

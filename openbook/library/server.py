@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from openbook.errors import LibraryError
 from openbook.extras import need
 from openbook.library.index import (
+    ACL,
     ACORN_BELOW,
+    BORN,
     DENSE,
+    DIED,
     DOC,
     EVERYTHING,
+    FACET_NUMBERS,
+    FACET_WORDS,
     HNSW_EF,
     HNSW_EF_CONSTRUCT,
     HNSW_M,
-    KEYWORDS,
-    NUMBERS,
     TERMS,
     Between,
     Clause,
@@ -58,7 +62,11 @@ class ServerIndex:
 
         self._models = models
         self._local = isinstance(client._client, QdrantLocal)
-        with _translated("opening"):
+        # The client's local mode is no server: its collections are plain numpy arrays that change under a reader.
+        self._gate: contextlib.AbstractContextManager[object] = (
+            threading.RLock() if self._local else contextlib.nullcontext()
+        )
+        with self._gate, _translated("opening"):
             if create:
                 self._create(dimensions)
             elif not client.collection_exists(collection):
@@ -67,7 +75,7 @@ class ServerIndex:
     def upsert(self, points: Sequence[Point]) -> None:
         """See Index."""
         models = self._models
-        with _translated("writing"):
+        with self._gate, _translated("writing"):
             self._client.upsert(
                 self._collection,
                 [
@@ -86,7 +94,7 @@ class ServerIndex:
 
     def assign(self, where: Where, field: str, value: int | None) -> None:
         """See Index."""
-        with _translated("writing"):
+        with self._gate, _translated("writing"):
             if value is None:
                 self._client.delete_payload(self._collection, [field], self._filter(where), wait=True)
             else:
@@ -94,42 +102,36 @@ class ServerIndex:
 
     def delete(self, where: Where) -> None:
         """See Index."""
-        with _translated("deleting"):
+        with self._gate, _translated("deleting"):
             selector = self._models.FilterSelector(filter=self._filter(where))
             self._client.delete(self._collection, selector, wait=True)
 
-    def search(self, dense: list[float], terms: Terms, where: Where, limit: int) -> tuple[list[Scored], list[Scored]]:
+    def search(
+        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int
+    ) -> tuple[list[Scored], list[Scored]]:
         """See Index."""
-        models, wanted = self._models, self._filter(where)
-        params = models.SearchParams(
-            hnsw_ef=max(HNSW_EF, limit), acorn=models.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
-        )
-        requests = [
-            models.QueryRequest(
-                query=dense,
-                using=DENSE,
-                filter=wanted,
-                limit=limit,
-                params=None if self._local else params,
-            )
-        ]
-        if terms.indices:
+        models, wanted, requests = self._models, self._filter(where), []
+        if dense is not None:
+            acorn = models.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
+            params = None if self._local else models.SearchParams(hnsw_ef=max(HNSW_EF, limit), acorn=acorn)
+            requests.append(models.QueryRequest(query=dense, using=DENSE, filter=wanted, limit=limit, params=params))
+        if terms is not None:
             sparse = models.SparseVector(indices=terms.indices, values=terms.values)
             requests.append(models.QueryRequest(query=sparse, using=TERMS, filter=wanted, limit=limit))
-        with _translated("searching"):
+        with self._gate, _translated("searching"):
             found = self._client.query_batch_points(self._collection, requests)
-        both = [[Scored(cast(int, point.id), point.score) for point in one.points] for one in found]
-        return both[0], both[1] if len(both) > 1 else []
+        lists = iter([[Scored(cast(int, point.id), point.score) for point in one.points] for one in found])
+        return [] if dense is None else next(lists), [] if terms is None else next(lists)
 
     def vectors(self, ids: Sequence[int]) -> dict[int, list[float]]:
         """See Index."""
-        with _translated("reading"):
+        with self._gate, _translated("reading"):
             records = self._client.retrieve(self._collection, list(ids), with_payload=False, with_vectors=[DENSE])
         return {cast(int, record.id): cast(Any, record.vector)[DENSE] for record in records}
 
     def count(self, where: Where = EVERYTHING) -> int:
         """See Index."""
-        with _translated("counting"):
+        with self._gate, _translated("counting"):
             return self._client.count(self._collection, self._filter(where), exact=True).count
 
     def flush(self) -> None:
@@ -141,7 +143,7 @@ class ServerIndex:
 
     def close(self) -> None:
         """See Index."""
-        with _translated("closing"):
+        with self._gate, _translated("closing"):
             self._client.close()
 
     def _create(self, dimensions: int) -> None:
@@ -158,12 +160,12 @@ class ServerIndex:
             return
         schemas: dict[str, Any] = {
             field: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False)
-            for field in KEYWORDS
+            for field in (ACL, *FACET_WORDS)
         }
         whole = models.IntegerIndexType.INTEGER
         schemas |= {
             field: models.IntegerIndexParams(type=whole, lookup=False, range=True, enable_hnsw=False)
-            for field in NUMBERS
+            for field in (BORN, DIED, *FACET_NUMBERS)
         }
         schemas[DOC] = models.IntegerIndexParams(type=whole, lookup=True, range=False, enable_hnsw=False)
         for field, schema in schemas.items():

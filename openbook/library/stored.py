@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from openbook.errors import LibraryError
 from openbook.library import conditions, revival
-from openbook.library.catalog import Catalog, Row, Stored, document_info, info_of
-from openbook.library.index import BATCH, DOC, Between, Clause, Index, OneOf, Point, Where
+from openbook.library.catalog import Catalog, Row, Stored, document_info, info_of, storable
+from openbook.library.index import ACL, BATCH, BORN, DIED, DOC, Between, Clause, Index, OneOf, Point, Terms, Where
 from openbook.library.terms import Bm25
 from openbook.records import (
     PUBLIC,
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_EQUAL_SCORES = 16
-"""Ties at the end of a result list are followed up to this many times its length."""
+_COSINE_DIGITS, _BM25_DIGITS = 6, 4
+"""Beyond these, scores of equal texts differ by the order of summation."""
+_SLACK = 10
+_LONGEST_TIE = 16
+"""Ties across the end of a list are followed up to this many times its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +108,16 @@ class StoredLibrary:
         where = self._where(scope, version)
         if where is None or limit < 1:
             return Candidates((), (), version)
-        dense = [float(x) for x in vector]
         terms = self._bm25.query(text)
-        ask = limit + 1
-        while True:
-            found = self._index.search(dense, terms, where, ask)
-            lists = [_settled(scored, digits) for scored, digits in zip(found, (6, 4), strict=True)]
-            tied = any(len(one) == ask and one[limit].score == one[limit - 1].score for one in lists)
-            if not tied or ask >= _EQUAL_SCORES * limit:
-                break
-            ask *= 4
-        best_dense = tuple(Scored(one.id, max(-1.0, min(1.0, one.score))) for one in lists[0][:limit])
-        return Candidates(best_dense, tuple(lists[1][:limit]), version)
+        near, lexical = self._index.search(
+            [float(x) for x in vector], terms if terms.indices else None, where, limit + _SLACK
+        )
+        dense = _settled(near, _COSINE_DIGITS)[:limit]
+        return Candidates(
+            tuple(Scored(one.id, max(-1.0, min(1.0, one.score))) for one in dense),
+            tuple(self._whole_ties(lexical, terms, where, limit)),
+            version,
+        )
 
     def chunks(self, ids: Sequence[int]) -> Mapping[int, Chunk]:
         """See seams.Library. A chunk names its document as it is called now."""
@@ -198,9 +199,9 @@ class StoredLibrary:
     def _recover(self) -> None:
         """Make the index what the catalog says: undo an unfinished commit, finish an unfinished sweep."""
         oldest, newest = self._catalog.span()
-        self._index.delete(Where(must=(Between("born", at_least=newest + 1),)))
-        self._index.assign(Where(must=(Between("died", at_least=newest + 1),)), "died", None)
-        self._index.delete(Where(must=(Between("died", below=oldest + 1),)))
+        self._index.delete(Where(must=(Between(BORN, at_least=newest + 1),)))
+        self._index.assign(Where(must=(Between(DIED, at_least=newest + 1),)), DIED, None)
+        self._index.delete(Where(must=(Between(DIED, below=oldest + 1),)))
         self._index.flush()
         self._oldest, self._newest, self._dirty = oldest, newest, False
 
@@ -224,7 +225,7 @@ class StoredLibrary:
         return version
 
     def _where(self, scope: Scope, version: int) -> Where | None:
-        must: list[Clause] = [OneOf("acl", sorted({*scope.groups, PUBLIC}))]
+        must: list[Clause] = [OneOf(ACL, sorted({*scope.groups, PUBLIC}))]
         must_not: list[Clause] = [*_outside(version)]
         clause: Clause
         for condition in scope.where:
@@ -241,9 +242,22 @@ class StoredLibrary:
             tuple(must), tuple(clause for clause in must_not if not isinstance(clause, OneOf) or clause.values)
         )
 
+    def _whole_ties(self, found: list[Scored], terms: Terms, where: Where, limit: int) -> list[Scored]:
+        """The first `limit` by score and id; which of equal scores an index returns first is chance."""
+        asked = limit + _SLACK
+        while True:
+            lexical = _settled(found, _BM25_DIGITS)
+            cut = len(lexical) == asked and lexical[-1].score == lexical[limit - 1].score
+            if not cut or asked >= _LONGEST_TIE * limit:
+                return lexical[:limit]
+            asked *= 4
+            _, found = self._index.search(None, terms, where, asked)
+
     def _plan(self, change: Change) -> _Plan:
         put = [entry.document.name for entry in change.put]
         old, new = [pair[0] for pair in change.rename], [pair[1] for pair in change.rename]
+        if bad := next((name for name in [*put, *new] if not storable(name)), None):
+            raise LibraryError(f"the name {bad!r} is not valid Unicode; rename the file")
         rows = {row.name: row for row in self._catalog.rows(self._newest, names=[*put, *old, *new, *change.remove])}
         if twice := _twice([*put, *new]) or _twice([*old, *change.remove]):
             raise LibraryError(f"the change names {twice!r} twice")
@@ -268,10 +282,6 @@ class StoredLibrary:
             raise LibraryError(f"the vectors of {name!r} hold a number that is not finite")
         if any(entry.document.text[chunk.start : chunk.end] != chunk.text for chunk in entry.chunks):
             raise LibraryError(f"a chunk of {name!r} is not the text at its offsets")
-        try:
-            name.encode("utf-8")
-        except UnicodeEncodeError:
-            raise LibraryError(f"the name {name!r} is not valid Unicode; rename the file") from None
 
     def _commit(self, put: Sequence[Entry], plan: _Plan, note: str) -> int:
         version, at = self._newest + 1, self._clock().isoformat(timespec="seconds")
@@ -290,7 +300,7 @@ class StoredLibrary:
             self._index.upsert(batch)
         dead = plan.dead_contents
         for start in range(0, len(dead), BATCH):
-            self._index.assign(Where(must=(OneOf(DOC, dead[start : start + BATCH]),)), "died", version)
+            self._index.assign(Where(must=(OneOf(DOC, dead[start : start + BATCH]),)), DIED, version)
         self._index.flush()
         self._catalog.commit(
             version,
@@ -306,8 +316,8 @@ class StoredLibrary:
 
     def _points(self, stored: Stored, version: int, at: str) -> Iterator[Point]:
         entry = stored.entry
-        payload = conditions.facets(info_of(entry, at=at)) | {DOC: stored.content, "born": version}
-        shared: dict[str, int | str | list[str]] = {**payload, "acl": sorted(set(entry.acl))}
+        payload = conditions.facets(info_of(entry, at=at)) | {DOC: stored.content, BORN: version}
+        shared: dict[str, int | str | list[str]] = {**payload, ACL: sorted(set(entry.acl))}
         for number, (chunk, vector) in enumerate(zip(entry.chunks, _matrix(entry), strict=True)):
             terms = self._bm25.document(chunk.indexed_text)
             yield Point(stored.first_chunk + number, vector.tolist(), terms, shared)
@@ -315,7 +325,7 @@ class StoredLibrary:
 
 def _outside(version: int) -> tuple[Clause, ...]:
     """Excluded from a version. Said as exclusions because few points match: 5 ms a search less than inclusions."""
-    return Between("born", at_least=version + 1), Between("died", below=version + 1)
+    return Between(BORN, at_least=version + 1), Between(DIED, below=version + 1)
 
 
 def _settled(scored: Sequence[Scored], digits: int) -> list[Scored]:
