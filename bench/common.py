@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import shlex
 import statistics
 import sys
 import time
@@ -87,12 +88,18 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(cells[0]), rule, *[line(row) for row in cells[1:]]])
 
 
+def command() -> str:
+    """How this process was started, as a person would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return shlex.join(["python", *(["-m", spec.name] if spec else sys.argv[:1]), *sys.argv[1:]])
+
+
 def write_json(name: str, results: Any) -> Path:
     """Write bench/out/NAME.json with date, command and machine beside the results; returns its path."""
     path = OUT / f"{name}.json"
     content = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
+        "command": command(),
         "machine": provenance.machine(),
         "results": results,
     }

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--install", action="store_true")
     options = parser.parse_args(arguments)
     results: dict[str, Any] = {"help": spread([timed(lambda: openbook("--help"))[1] for _ in range(options.repeat)])}
-    rows: list[list[object]] = [["openbook --help, median s", "<= 0.5", results["help"]["median"]]]
     with tempfile.TemporaryDirectory(prefix="openbook-cold-") as folder:
         desk = ["--workspace", folder]
         openbook("init", folder, "--model", options.generator, "--embedder", options.embedder)
@@ -51,13 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asked = [first_ask(QUESTIONS[turn % len(QUESTIONS)], desk) for turn in range(options.repeat)]
     results["first_token"] = spread([first for first, _ in asked])
     results["whole_answer"] = spread([whole for _, whole in asked])
-    rows.append(["openbook ask, to the first token, median s", "<= 4.0", results["first_token"]["median"]])
-    rows.append(["openbook ask, to the end, median s", "", results["whole_answer"]["median"]])
     if options.install:
         results["install_mb"] = install_size()
-        rows.append(["base install, MB", "<= 700", results["install_mb"]])
-    print(table(["cold start", "wanted", "measured"], rows))
+    print(render(results))
     print(f"\nwritten to {write_json('cold', results)}", file=sys.stderr)
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The measurements as Markdown."""
+    rows: list[list[object]] = [
+        ["openbook --help, s", "<= 0.5", results["help"]["n"], *_range(results["help"])],
+        ["openbook ask, to the first token, s", "<= 4", results["first_token"]["n"], *_range(results["first_token"])],
+        ["openbook ask, to the end, s", "", results["whole_answer"]["n"], *_range(results["whole_answer"])],
+    ]
+    if "install_mb" in results:
+        rows.append(["base install, MB", "<= 700", 1, results["install_mb"], "", ""])
+    return table(["cold start", "wanted", "n", "median", "lowest", "highest"], rows)
+
+
+def _range(spread_of: Mapping[str, float]) -> list[object]:
+    return [spread_of["median"], spread_of["min"], spread_of["max"]]
 
 
 def openbook(*arguments: str) -> None:

@@ -14,11 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common import number, spread, table, timed, write_json
+from bench.common import spread, table, timed, write_json
 from bench.peers import corpus, ours
 from openbook import Workspace
 from openbook.ingest.watch import watch
@@ -39,16 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="openbook-fresh-") as folder:
         results = measure(Path(folder), model=options.model, chunks=options.chunks, edits=options.edits)
+    print(render(results))
+    print(f"\nwritten to {write_json('fresh', results)}", file=sys.stderr)
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The measurements as Markdown."""
     seconds = results["save_to_found_seconds"]
     rows = [
         ["save to found, median s", f"<= {AIM_SECONDS}", seconds["median"]],
         ["save to found, longest s", f"<= {AIM_SECONDS}", seconds["max"]],
-        ["searches while saving", "", results["searches"]],
         ["stale hits after a commit", "0", results["stale_hits"]],
     ]
-    print(f"{number(results['chunks'])} chunks, {seconds['n']} saves\n")
-    print(table(["freshness", "wanted", "measured"], rows))
-    print(f"\nwritten to {write_json('fresh', results)}", file=sys.stderr)
+    title = f"{results['chunks']:,} chunks, {seconds['n']} saves, {results['searches']:,} searches meanwhile:"
+    return f"{title}\n\n{table(['freshness', 'wanted', 'measured'], rows)}"
 
 
 def measure(folder: Path, *, model: str, chunks: int, edits: int) -> dict[str, Any]:

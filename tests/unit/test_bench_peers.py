@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.peers import cold, corpus, ours, report
+from bench.peers import cold, corpus, docs, ours, report
 from bench.peers.sides import Setup, SideFailed, Worker
 
 SIDE = Path(__file__).resolve().parents[1] / "fixtures" / "bench" / "word_side.py"
@@ -160,3 +160,25 @@ def test_without_openbook_there_is_nothing_to_judge() -> None:
 )
 def test_colour_codes_are_not_yet_an_answer(shown: bytes, visible: bool) -> None:
     assert cold._visible(shown) is visible
+
+
+def test_a_part_of_the_page_says_date_machine_and_command_without_this_machines_folders() -> None:
+    measured = {
+        "date": "2026-01-02T03:04:05+00:00",
+        "command": "python -m bench.peers.run --model /data/minilm --peer-python txtai=/x/bin/python",
+        "machine": {"cpu": "CPU 9", "cores": 2, "matrix": ["avx2"], "python": "3.12.1"},
+        "results": {"chunks": 1},
+    }
+    assert docs.part(measured, lambda results: f"{results['chunks']} chunk") == (
+        "Measured 2026-01-02T03:04:05+00:00 on CPU 9, 2 cores (avx2), Python 3.12.1, with "
+        "`python -m bench.peers.run --model minilm --peer-python txtai=python`.\n\n1 chunk"
+    )
+
+
+def test_the_page_has_a_place_for_every_part_and_keeps_the_rest() -> None:
+    page = docs.PAGE.read_text(encoding="utf-8")
+    for name in docs.PARTS:
+        page = docs.filled(page, name, f"the {name} part")
+    assert "the peers part" in page
+    assert page.startswith("# How fast")
+    assert page.rstrip().endswith("`python -m bench.search_scale`.")
