@@ -44,7 +44,7 @@ class OpenVINOGenerator:
             )
         except RuntimeError as error:
             raise ModelError(
-                f"model {files.name!r} cannot be loaded from {files.folder} ({_first_line(error)}); "
+                f"model {files.name!r} cannot be loaded from {files.folder} ({_reason(error)}); "
                 f"fetch it again with: openbook models pull {files.name}"
             ) from None
         self._stop_ids = set(files.eos_token_ids) or {self._tokenizer.get_eos_token_id()}
@@ -74,7 +74,7 @@ class OpenVINOGenerator:
             )
         except RuntimeError as error:
             raise ModelError(
-                f"the chat template of model {self.name!r} refuses these messages ({_first_line(error)}); "
+                f"the chat template of model {self.name!r} refuses these messages ({_reason(error)}); "
                 "choose another model in openbook.toml"
             ) from None
         return text
@@ -162,7 +162,7 @@ class _Run:
                     self._generate()
         except RuntimeError as error:
             outcome = ModelError(
-                f"model {self._owner.name!r} failed while generating ({_first_line(error)}); run: openbook doctor"
+                f"model {self._owner.name!r} failed while generating ({_reason(error)}); run: openbook doctor"
             )
         except Exception as error:  # noqa: BLE001 - a thread has no caller: whatever it was travels to the consumer
             outcome = error
@@ -227,7 +227,8 @@ def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> di
     return {"scheduler_config": scheduler}
 
 
-def _first_line(error: RuntimeError) -> str:
-    """The part of an OpenVINO message a person can use: it puts file and line of its source first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else "no reason given"
+def _reason(error: RuntimeError) -> str:
+    """The part of an OpenVINO message a person can use: it begins with places in its own source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '"))]
+    return (said or ["no reason given"])[0].rstrip(".")[:200]
