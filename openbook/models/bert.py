@@ -3,7 +3,7 @@
 One graph serves all embedders and rerankers of the catalogue: they are BERTs. Pooling and normalisation are part of
 it, so an embedder gives [batch, dimensions] unit vectors and nothing is copied out in between. Built from float32
 weights it runs in bfloat16 with cosine 0.9999 to float32, where the int8 ONNX export of the same model has 0.9988
-and half the speed (docs/decisions/0010).
+at the same speed (docs/decisions/0010).
 """
 
 from __future__ import annotations

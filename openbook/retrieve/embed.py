@@ -6,7 +6,9 @@ on all cores at once; the vectors come back in the order of the texts.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import threading
 import zlib
@@ -192,7 +194,12 @@ def compile_graph(files: ModelFiles, precision: Literal["auto", "f32", "bf16"], 
 
     if precision == "auto":
         precision = "bf16" if provenance.cpu()[1] & {"amx_bf16", "avx512_bf16"} else "f32"
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint, "CACHE_DIR": str(files.cache_dir)}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint}
+    # OpenVINO refuses to load when it cannot write its blobs; a read-only cache shall only cost the time to compile.
+    with contextlib.suppress(OSError):
+        files.cache_dir.mkdir(parents=True, exist_ok=True)
+        if os.access(files.cache_dir, os.W_OK):
+            settings["CACHE_DIR"] = str(files.cache_dir)
     try:
         return ov.Core().compile_model(files.model, "CPU", settings)
     except RuntimeError as error:

@@ -112,6 +112,21 @@ def test_a_damaged_graph_or_tokenizer_is_refused_in_one_sentence(embedder_files:
         OpenVINOEmbedder(replace(embedder_files, model=tmp_path / "broken.xml"))
 
 
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(embedder_files: ModelFiles, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    embedder = OpenVINOEmbedder(replace(embedder_files, cache_dir=tmp_path / "file" / "compiled"))
+    assert embedder.embed(["leave"], kind="query").shape == (1, 32)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 10_000])
+def test_a_compiled_blob_cut_short_is_made_again(embedder_files: ModelFiles, tmp_path: Path, keep: int) -> None:
+    files = replace(embedder_files, cache_dir=tmp_path / "compiled")
+    expected = OpenVINOEmbedder(files).embed(["leave"], kind="query")
+    (blob,) = files.cache_dir.iterdir()
+    blob.write_bytes(blob.read_bytes()[:keep])
+    assert float((OpenVINOEmbedder(files).embed(["leave"], kind="query") * expected).sum()) > 0.9999
+
+
 def test_texts_that_share_words_are_near_for_the_fake() -> None:
     one, two, three = FakeEmbedder().embed(["leave policy", "the leave policy", "penguins swim"], kind="document")
     assert one @ two > 0.6 > one @ three
