@@ -229,6 +229,6 @@ def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> di
 
 def _reason(error: RuntimeError) -> str:
     """The part of an OpenVINO message a person can use: it begins with places in its own source."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in str(error).split("Minja's error: ")[-1].splitlines()]
     said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '"))]
     return (said or ["no reason given"])[0].rstrip(".")[:200]
