@@ -85,7 +85,7 @@ def measure(path: Path) -> dict[str, object]:
 def table(rows: list[dict[str, object]]) -> str:
     """Per format: files, recall and precision with their worst, seconds."""
     lines = [
-        "| format | files read | with reference | recall mean (worst) | precision mean (worst) | ms a file, median (max) |",
+        "| format | files read | compared | recall, mean (worst) | precision, mean (worst) | ms a file, median (max) |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for kind in sorted({str(row["format"]) for row in rows if "failure" not in row}):
@@ -105,11 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--show", action="store_true", help="print every file's row too")
     show = parser.parse_args().show
-    skipped = {"groundtruth", "expected_outputs"}
+    skipped = {"groundtruth", "expected_outputs", "made"}
     paths = [
         path
         for path in sorted(DOCUMENTS.rglob("*"))
-        if path.is_file() and not skipped & set(path.parts) and not path.name.startswith("LICENSE")
+        if path.is_file() and not skipped & set(path.parts) and not path.name.startswith(("LICENSE", "README"))
     ]
     rows = [measure(path) for path in paths]
     OUT.parent.mkdir(parents=True, exist_ok=True)

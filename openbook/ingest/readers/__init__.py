@@ -94,7 +94,7 @@ def _collect(job: _Job, limits: Ingest, budget: Budget, documents: list[Document
     """Read one file and, recursively, the files inside it. Only the file's own trouble is raised."""
     if len(job.data) > limits.max_file_mb * 1e6:
         raise ReadError(_too_large(len(job.data), limits))
-    kind = detect.detect(job.data, job.name)
+    kind = _guarded("unknown", lambda: detect.detect(job.data, job.name))
     parsed = _parse(kind, job, limits, budget)
     if not parsed.container:
         documents.append(_document(job, kind, parsed))
@@ -159,6 +159,8 @@ def _guarded(kind: str, call: Callable[[], _Result]) -> _Result:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return call()
+    except ReadError as error:
+        raise ReadError(one_line(str(error))) from None
     except OpenbookError:
         raise
     except Exception as error:

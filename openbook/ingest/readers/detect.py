@@ -67,6 +67,9 @@ _FOREIGN = (
     (b"{\\rtf", "RTF document; save it as .docx"),
     (b"GGUF", "model file"),
 )
+_STRAY = 4
+_STRAY_SHARE = 0.02
+"""Control characters up to these many, or this share of the first 8 KB, are dirt in a text."""
 _HTML = re.compile(
     rb"(?:\s|\xef\xbb\xbf|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|html|head|body)[\s>]", re.I | re.S
 )
@@ -85,7 +88,7 @@ def detect(data: bytes, name: str) -> str:
     if not data.strip(b"\0 \t\r\n\xef\xbb\xbf"):
         raise ReadError("the file is empty")
     by_name = EXTENSIONS.get(PurePosixPath(name.rsplit("!/", 1)[-1]).suffix.lower())
-    if b"%PDF-" in data[:1024]:
+    if data.lstrip().startswith(b"%PDF-") or (by_name not in _TEXT and b"%PDF-" in data[:1024]):
         return "pdf"
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _in_zip(data)
@@ -108,15 +111,11 @@ def is_binary(data: bytes) -> bool:
     head = data[:8192]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return False
-    if b"\0" in head:  # UTF-16 or UTF-32 without a mark has its NULs at regular places
-        return max(head[0::2].count(0), head[1::2].count(0)) < 0.3 * len(head) / 2 or not _half_is_text(head)
-    odd = sum(head.count(bytes([code])) for code in (*range(1, 8), *range(14, 27), 28, 29, 30, 31, 127))
-    return odd > 0.02 * len(head)
-
-
-def _half_is_text(head: bytes) -> bool:
-    kept = head.replace(b"\0", b"")
-    return sum(byte < 9 or 13 < byte < 32 for byte in kept) <= 0.02 * len(kept)
+    # UTF-16 without a mark has a NUL in every other place.
+    if max(head[0::2].count(0), head[1::2].count(0)) >= 0.3 * len(head) / 2:
+        head = head.replace(b"\0", b"")
+    odd = sum(head.count(bytes([code])) for code in (*range(8), *range(14, 27), 28, 29, 30, 31, 127))
+    return odd > max(_STRAY, _STRAY_SHARE * len(head))
 
 
 def _in_zip(data: bytes) -> str:

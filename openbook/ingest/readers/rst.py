@@ -44,7 +44,8 @@ def read(data: bytes) -> Parsed:
             done.append(f"[^{note[1]}]: {_inline(line[note.end() :])}")
         elif directive := _DIRECTIVE.match(line):
             if directive[2] not in ("image", "contents", "toctree", "include", "raw", "index"):
-                done += [f"{directive[1]}{directive[2].capitalize()}: {_inline(directive[3])}".rstrip(": ") + ":"]
+                label = f"{directive[1]}{directive[2].capitalize()}:"
+                done.append(f"{label} {_inline(directive[3])}".rstrip())
         elif _COMMENT.match(line):
             _, position = _indented(lines, position, _indent(line))
         elif line.rstrip().endswith("::"):

@@ -62,6 +62,7 @@ def _read_sheets(data: bytes, *, sparse: bool, max_pages: int) -> Iterator[Sheet
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
         _check_count(len(book.worksheets), max_pages)
         for sheet in book.worksheets:
+            sheet.reset_dimensions()  # else every empty row is filled up to the sheet's stated width
             yield sheet.title, sheet.sheet_state != "visible", sheet.iter_rows(values_only=True)
         return
     import python_calamine as calamine
