@@ -90,8 +90,12 @@ class OpenVINOEmbedder:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens, never cut."""
-        encodings = self._tokens.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [len(encoding) for encoding in encodings]
+        found: list[int] = []
+        for start in range(0, len(texts), WINDOW):
+            window = list(texts[start : start + WINDOW])
+            encodings = self._tokens.encode_batch_fast(window, add_special_tokens=False)
+            found.extend(len(encoding) for encoding in encodings)
+        return found
 
     def _run(
         self,
