@@ -49,9 +49,12 @@ def _ingest(results: Mapping[str, Any]) -> str:
         row += [_middle(runs, "peak_mb"), _middle(runs, "grown_mb")]
         rows.append([*row, f"{alone / limit:.0%}"] if limit else row)
     note = ""
+    if synced := [run["sync"] for run in results["ingest"].get(OURS, {}).values() if "sync" in run]:
+        rate = median(run["chunks"] / run["seconds"] for run in synced)
+        note = f"\n\nThe same text as {synced[0]['files']} files through `openbook sync`: {number(rate)} chunks/s."
     if limit:
         tokens, rate = results["tokens_per_chunk"], results["roofline"]["bfloat16"]
-        note = (
+        note += (
             f"\n\nMatrix limit: {number(rate)} GFLOP/s measured in bfloat16 over {number(tokens)} tokens a chunk at "
             f"{number(FLOPS_PER_TOKEN / 1e6)} MFLOP a token (weights only) = {number(limit)} chunks/s."
         )

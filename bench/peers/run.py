@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         versions(session)
         prepare(session, chunks=options.chunks, largest=max(options.sizes, default=0))
-        tune(session)
+        if not options.untuned:
+            tune(session)
         if options.chunks:
             ingest(session, chunks=options.chunks, repeat=options.repeat, until=_INGEST_SHARE * 60 * options.budget)
         for size in options.sizes:
@@ -181,6 +182,8 @@ def ingest(session: Session, *, chunks: int, repeat: int, until: float) -> None:
                     whole = worker.ask("ingest", texts=texts, n=chunks)
                     part = min(chunks, 512)
                     alone = worker.ask("embed", texts=texts, n=part)
+                    files = {"folder": str(_files(chunks))}
+                    synced = {"sync": worker.ask("sync", **{"with": files})} if name == OURS else {}
                 say(f"ingest {name}: {chunks / whole['seconds']:.1f} chunks/s, peak {whole['peak_mb']:.0f} MB")
                 return {
                     "open_seconds": opened["seconds"],
@@ -188,6 +191,7 @@ def ingest(session: Session, *, chunks: int, repeat: int, until: float) -> None:
                     "embed_per_second": part / alone["seconds"],
                     "peak_mb": whole["peak_mb"],
                     "grown_mb": whole["peak_mb"] - whole["before_mb"],
+                    **synced,
                 }
 
             session.once("ingest", name, str(turn), measure=measure)
@@ -243,6 +247,16 @@ def query(session: Session, *, size: int, rounds: int, questions: int) -> None:
     session.once("query", str(size), measure=measure)
 
 
+def _files(chunks: int) -> Path:
+    """The ingested chunks as files of ten paragraphs each."""
+    folder = FOLDER / f"files-{chunks}"
+    if not folder.exists():
+        texts = json.loads((FOLDER / "texts.json").read_text(encoding="utf-8"))[:chunks]
+        for at in range(0, chunks, 10):
+            write_atomic(folder / f"{at:05}.md", "\n\n".join(texts[at : at + 10]) + "\n")
+    return folder
+
+
 def _tokens(session: Session) -> float:
     from tokenizers import Tokenizer
 
@@ -273,6 +287,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peer-python", action="append", default=[], type=lambda text: tuple(text.split("=", 1)), metavar="NAME=PATH"
     )
+    parser.add_argument("--untuned", action="store_true", help="peers as installed: float32, batch 32")
     parser.add_argument("--quick", action="store_true", help="small sizes, at most about 4 minutes")
     parser.add_argument("--fresh", action="store_true", help="forget what an interrupted run had measured")
     options = parser.parse_args(arguments)

@@ -73,6 +73,12 @@ class Openbook:
         chunks = library.chunks([one.id for one in found])
         return ours.positions([chunks[one.id] for one in found], self.places)
 
+    def sync(self, folder: str) -> dict[str, Any]:
+        """From files to searchable through the door a user takes: read, split, embed, commit."""
+        self._empty()
+        report = self.desk.sync([folder])
+        return {"seconds": report.seconds, "chunks": report.chunks, "files": report.added, "failed": len(report.failed)}
+
     def close(self) -> None:
         if self.workspace is not None:
             self.workspace.close()

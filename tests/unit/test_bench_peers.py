@@ -150,6 +150,12 @@ def test_the_report_shows_sizes_in_order_and_the_matrix_limit() -> None:
     assert "| openbook |    2 |      250 |    245 |     255 |" in text
 
 
+def test_a_sync_of_the_same_text_as_files_is_reported_when_measured() -> None:
+    run = {**RESULTS["ingest"]["openbook"]["0"], "sync": {"seconds": 2.0, "chunks": 300, "files": 30, "failed": 0}}
+    text = report.render({"ingest": {"openbook": {"0": run}}})
+    assert "The same text as 30 files through `openbook sync`: 150 chunks/s." in text
+
+
 def test_without_openbook_there_is_nothing_to_judge() -> None:
     assert report.aims(RESULTS | {"versions": {"txtai": {}}}) == []
 
