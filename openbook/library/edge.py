@@ -33,6 +33,7 @@ from openbook.library.index import (
     HNSW_EF,
     HNSW_EF_CONSTRUCT,
     HNSW_M,
+    REPAIR,
     TERMS,
     Between,
     Clause,
@@ -108,7 +109,7 @@ class EdgeIndex:
             self._note("delete", where)
 
     def search(
-        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int
+        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int, *, corpus: Where | None
     ) -> tuple[list[Scored], list[Scored]]:
         """See Index."""
         import qdrant_edge as edge
@@ -121,7 +122,8 @@ class EdgeIndex:
             requests.append(edge.QueryRequest(limit, query=nearest, filter=wanted, params=params))
         if terms is not None:
             matching = edge.Query.Nearest(edge.SparseVector(terms.indices, terms.values), using=TERMS)
-            requests.append(edge.QueryRequest(limit, query=matching, filter=wanted))
+            rarity = None if corpus is None else edge.SearchParams(idf=edge.IdfParams(_filter(corpus)))
+            requests.append(edge.QueryRequest(limit, query=matching, filter=wanted, params=rarity))
         with self._gate, _translated("searching"):
             found = self._shard.query_batch(edge.QueryBatchRequest(requests))
         lists = iter([[Scored(cast(int, point.id), point.score) for point in points] for points in found])
@@ -150,7 +152,7 @@ class EdgeIndex:
         if not self._building.acquire(blocking=False):
             return False
         try:
-            if self._closed or not self._pays():
+            if self._closed or not self._pays() or not self._has_room():
                 return False
             return self._rebuild()
         finally:
@@ -170,6 +172,10 @@ class EdgeIndex:
             info = self._shard.info()
             # indexed_vectors_count counts both vectors of a point; BM25 is always indexed.
             return 2 * info.points_count - info.indexed_vectors_count >= self._worth
+
+    def _has_room(self) -> bool:
+        size = sum(file.stat().st_size for file in self._path.rglob("*") if file.is_file())
+        return shutil.disk_usage(self._folder).free > 3 * size
 
     def _rebuild(self) -> bool:
         copy = Path(tempfile.mkdtemp(prefix="shard-", dir=self._folder))
@@ -297,4 +303,5 @@ def _translated(doing: str) -> Iterator[None]:
         # The binding raises bare Exception, and PanicException (a BaseException) on damaged files.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise LibraryError(f"the search index failed while {doing}: {error}") from error
+        remedy = f"; {REPAIR}" if doing == "opening" else ""
+        raise LibraryError(f"the search index failed while {doing}: {error}{remedy}") from error

@@ -62,6 +62,9 @@ class Between:
     below: int | None = None
 
 
+REPAIR = "restore a backup, or delete the folder .openbook/library and run: openbook sync"
+"""Vectors are kept in the index only; without it documents have to be read again."""
+
 Clause = OneOf | Between
 
 
@@ -89,9 +92,12 @@ class Index(Protocol):
         """Remove the points found."""
 
     def search(
-        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int
+        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int, *, corpus: Where | None
     ) -> tuple[list[Scored], list[Scored]]:
-        """The best points by cosine and, apart, by BM25, best first, of one state; what is None is not searched."""
+        """The best points by cosine and, apart, by BM25, best first, of one state; what is None is not searched.
+
+        BM25 counts how rare a term is among the points of `corpus`; None: among all, which costs less.
+        """
 
     def vectors(self, ids: Sequence[int]) -> dict[int, list[float]]:
         """Dense vectors of the points that exist."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from openbook.errors import EmbedderMismatch, LibraryError
 from openbook.library.catalog import Catalog, sqlite_url
 from openbook.library.edge import EdgeIndex
-from openbook.library.index import Index
+from openbook.library.index import REPAIR, Index
 from openbook.library.owner import Ownership
 from openbook.library.stored import StoredLibrary
 from openbook.library.terms import SCHEME
@@ -20,7 +20,7 @@ from openbook.settings import LibrarySettings
 
 _CATALOG = "catalog.db"
 _SPARE = 64 * 1024 * 1024
-"""Free bytes a commit leaves on the disk: Edge maps its files, and a full disk would kill the process."""
+"""Free bytes an open library needs: Edge maps its files into memory, and a full disk then ends the process (SIGBUS)."""
 
 
 def open_library(
@@ -38,7 +38,7 @@ def open_library(
     """
     if not create and not settings.catalog_url and not (folder / _CATALOG).exists():
         raise LibraryError(f"there is no library in {str(folder)!r} yet; make one with: openbook sync FOLDER")
-    owner = Ownership(folder)
+    owner, room = Ownership(folder), _room_in(folder)
     catalog: Catalog | None = None
     try:
         catalog = Catalog(settings.catalog_url or sqlite_url(folder / _CATALOG), create=create)
@@ -56,8 +56,9 @@ def open_library(
             catalog.found(facts, at=datetime.now(UTC).isoformat(timespec="seconds"))
         else:
             _fits(facts, embedder_fingerprint, dimensions)
+            room(0)
             index = _index(folder, settings, facts, create=False)
-        return StoredLibrary(catalog, index, dimensions=dimensions, room=_room_in(folder), release=owner.release)
+        return StoredLibrary(catalog, index, dimensions=dimensions, room=room, release=owner.release)
     except BaseException:
         if catalog is not None:
             catalog.close()
@@ -104,8 +105,7 @@ def _fits(facts: dict[str, str], fingerprint: str, dimensions: int) -> None:
         )
     if facts["terms"] != SCHEME:
         raise LibraryError(
-            f"the library's full-text index has the scheme {facts['terms']!r}, this Openbook reads {SCHEME!r}; "
-            "delete the folder .openbook/library and run: openbook sync"
+            f"the library's full-text index has the scheme {facts['terms']!r}, this Openbook reads {SCHEME!r}; {REPAIR}"
         )
 
 
@@ -114,7 +114,7 @@ def _room_in(folder: Path) -> Callable[[int], None]:
         free = shutil.disk_usage(folder).free
         if free < size + _SPARE:
             raise LibraryError(
-                f"{free // 2**20} MB are free on the disk of {str(folder)!r} and this commit needs "
+                f"{free // 2**20} MB are free on the disk of {str(folder)!r} and the library needs "
                 f"{(size + _SPARE) // 2**20 + 1}; free some space and run the command again"
             )
 

@@ -107,7 +107,7 @@ class ServerIndex:
             self._client.delete(self._collection, selector, wait=True)
 
     def search(
-        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int
+        self, dense: list[float] | None, terms: Terms | None, where: Where, limit: int, *, corpus: Where | None
     ) -> tuple[list[Scored], list[Scored]]:
         """See Index."""
         models, wanted, requests = self._models, self._filter(where), []
@@ -117,7 +117,10 @@ class ServerIndex:
             requests.append(models.QueryRequest(query=dense, using=DENSE, filter=wanted, limit=limit, params=params))
         if terms is not None:
             sparse = models.SparseVector(indices=terms.indices, values=terms.values)
-            requests.append(models.QueryRequest(query=sparse, using=TERMS, filter=wanted, limit=limit))
+            rarity = (
+                None if corpus is None else models.SearchParams(idf=models.IdfCorpusParams(corpus=self._filter(corpus)))
+            )
+            requests.append(models.QueryRequest(query=sparse, using=TERMS, filter=wanted, limit=limit, params=rarity))
         with self._gate, _translated("searching"):
             found = self._client.query_batch_points(self._collection, requests)
         lists = iter([[Scored(cast(int, point.id), point.score) for point in one.points] for one in found])

@@ -8,16 +8,29 @@ so unfinished work is invisible; whatever a crash left behind is undone before t
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openbook.errors import LibraryError
-from openbook.library import conditions, revival
-from openbook.library.catalog import Catalog, Row, Stored, document_info, info_of, storable
-from openbook.library.index import ACL, BATCH, BORN, DIED, DOC, Between, Clause, Index, OneOf, Point, Terms, Where
+from openbook.library import conditions, planning, revival
+from openbook.library.catalog import Catalog, Stored, document_info, info_of
+from openbook.library.index import (
+    ACL,
+    BATCH,
+    BORN,
+    DIED,
+    DOC,
+    REPAIR,
+    Between,
+    Clause,
+    Index,
+    OneOf,
+    Point,
+    Where,
+)
 from openbook.library.terms import Bm25
 from openbook.records import (
     PUBLIC,
@@ -34,25 +47,16 @@ from openbook.records import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    pass
 
 _COSINE_DIGITS, _BM25_DIGITS = 6, 4
 """Beyond these, scores of equal texts differ by the order of summation."""
+_EXACT_RARITY = 20_000
+"""Up to so many chunks, BM25 counts only what the caller may see of the version read: then no unfinished commit, older
+version or hidden document changes a score. Beyond it that takes milliseconds, and counting everything comes near."""
 _SLACK = 10
 _LONGEST_TIE = 16
 """Ties across the end of a list are followed up to this many times its length."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    gone: Sequence[Row]
-    renamed: Sequence[tuple[Row, str]]
-
-    @property
-    def dead_contents(self) -> list[int]:
-        moved = {row.content for row, _ in self.renamed}
-        return [row.content for row in self.gone if row.content not in moved]
 
 
 class StoredLibrary:
@@ -109,13 +113,12 @@ class StoredLibrary:
         if where is None or limit < 1:
             return Candidates((), (), version)
         terms = self._bm25.query(text)
-        near, lexical = self._index.search(
-            [float(x) for x in vector], terms if terms.indices else None, where, limit + _SLACK
-        )
+        search = functools.partial(self._index.search, where=where, corpus=self._corpus(scope, version))
+        near, lexical = search([float(x) for x in vector], terms if terms.indices else None, limit=limit + _SLACK)
         dense = _settled(near, _COSINE_DIGITS)[:limit]
         return Candidates(
             tuple(Scored(one.id, max(-1.0, min(1.0, one.score))) for one in dense),
-            tuple(self._whole_ties(lexical, terms, where, limit)),
+            tuple(_whole_ties(lexical, limit, lambda more: search(None, terms, limit=more)[1])),
             version,
         )
 
@@ -138,7 +141,8 @@ class StoredLibrary:
         with self._writing():
             if not (change.put or change.rename or change.remove):
                 return self._newest
-            plan = self._plan(change)
+            names = planning.names(change)
+            plan = planning.plan(change, self._catalog.rows(self._newest, names=names), dimensions=self._dimensions)
             self._room(sum(4 * len(entry.document.text) + 3000 * len(entry.chunks) for entry in change.put))
             return self._commit(change.put, plan, note)
 
@@ -199,19 +203,24 @@ class StoredLibrary:
     def _recover(self) -> None:
         """Make the index what the catalog says: undo an unfinished commit, finish an unfinished sweep."""
         oldest, newest = self._catalog.span()
-        self._index.delete(Where(must=(Between(BORN, at_least=newest + 1),)))
-        self._index.assign(Where(must=(Between(DIED, at_least=newest + 1),)), DIED, None)
-        self._index.delete(Where(must=(Between(DIED, below=oldest + 1),)))
-        self._index.flush()
+        unborn = Where(must=(Between(BORN, at_least=newest + 1),))
+        undead = Where(must=(Between(DIED, at_least=newest + 1),))
+        swept = Where(must=(Between(DIED, below=oldest + 1),))
+        if any(self._index.count(where) for where in (unborn, undead, swept)):
+            self._index.delete(unborn)
+            self._index.assign(undead, DIED, None)
+            self._index.delete(swept)
+            self._index.flush()
         self._oldest, self._newest, self._dirty = oldest, newest, False
+        self._chunks = self._catalog.chunk_counts()[0]
 
     def _check(self) -> None:
         stored, alive = self._catalog.chunk_counts()
         found = self._index.count(), self._index.count(Where(must_not=_outside(self._newest)))
         if found != (stored, alive):
             raise LibraryError(
-                f"the search index holds {found[1]} chunks where the catalog has {alive}, so it was lost or damaged; "
-                "restore a backup, or delete the folder .openbook/library and run: openbook sync"
+                f"the search index holds {found[0]} chunks, {found[1]} of them current, where the catalog has {stored} "
+                f"and {alive}, so it was lost or damaged; {REPAIR}"
             )
 
     def _readable(self, version: int | None) -> int:
@@ -225,7 +234,7 @@ class StoredLibrary:
         return version
 
     def _where(self, scope: Scope, version: int) -> Where | None:
-        must: list[Clause] = [OneOf(ACL, sorted({*scope.groups, PUBLIC}))]
+        must: list[Clause] = [_allowed(scope)]
         must_not: list[Clause] = [*_outside(version)]
         clause: Clause
         for condition in scope.where:
@@ -242,55 +251,19 @@ class StoredLibrary:
             tuple(must), tuple(clause for clause in must_not if not isinstance(clause, OneOf) or clause.values)
         )
 
-    def _whole_ties(self, found: list[Scored], terms: Terms, where: Where, limit: int) -> list[Scored]:
-        """The first `limit` by score and id; which of equal scores an index returns first is chance."""
-        asked = limit + _SLACK
-        while True:
-            lexical = _settled(found, _BM25_DIGITS)
-            cut = len(lexical) == asked and lexical[-1].score == lexical[limit - 1].score
-            if not cut or asked >= _LONGEST_TIE * limit:
-                return lexical[:limit]
-            asked *= 4
-            _, found = self._index.search(None, terms, where, asked)
+    def _corpus(self, scope: Scope, version: int) -> Where | None:
+        if self._chunks > _EXACT_RARITY:
+            return None
+        return Where((_allowed(scope),), _outside(version))
 
-    def _plan(self, change: Change) -> _Plan:
-        put = [entry.document.name for entry in change.put]
-        old, new = [pair[0] for pair in change.rename], [pair[1] for pair in change.rename]
-        if bad := next((name for name in [*put, *new] if not storable(name)), None):
-            raise LibraryError(f"the name {bad!r} is not valid Unicode; rename the file")
-        rows = {row.name: row for row in self._catalog.rows(self._newest, names=[*put, *old, *new, *change.remove])}
-        if twice := _twice([*put, *new]) or _twice([*old, *change.remove]):
-            raise LibraryError(f"the change names {twice!r} twice")
-        if missing := next((name for name in [*old, *change.remove] if name not in rows), None):
-            raise LibraryError(f"there is no document {missing!r} to remove or rename")
-        leaving = {*old, *change.remove}
-        if taken := next((name for name in new if name in rows and name not in leaving), None):
-            raise LibraryError(f"a document cannot be renamed to {taken!r}: that name is taken")
-        for entry in change.put:
-            self._fits(entry)
-        gone = [rows[name] for name in dict.fromkeys([*change.remove, *old, *put]) if name in rows]
-        return _Plan(gone, [(rows[name], target) for name, target in change.rename])
-
-    def _fits(self, entry: Entry) -> None:
-        import numpy as np
-
-        name, vectors = entry.document.name, _matrix(entry)
-        shape = (len(entry.chunks), self._dimensions)
-        if vectors.size != shape[0] * shape[1] or (entry.chunks and vectors.shape != shape):
-            raise LibraryError(f"the vectors of {name!r} have the shape {vectors.shape}, not {shape}")
-        if not np.isfinite(vectors).all():
-            raise LibraryError(f"the vectors of {name!r} hold a number that is not finite")
-        if any(entry.document.text[chunk.start : chunk.end] != chunk.text for chunk in entry.chunks):
-            raise LibraryError(f"a chunk of {name!r} is not the text at its offsets")
-
-    def _commit(self, put: Sequence[Entry], plan: _Plan, note: str) -> int:
+    def _commit(self, put: Sequence[Entry], plan: planning.Plan, note: str) -> int:
         version, at = self._newest + 1, self._clock().isoformat(timespec="seconds")
         facts = self._catalog.facts()
         first_content, first_chunk = int(facts["next_content"]), int(facts["next_chunk"])
         next_chunk = first_chunk + sum(len(entry.chunks) for entry in put)
         self._dirty = True
         batch: list[Point] = []
-        for stored in _numbered(put, first_content, first_chunk):
+        for stored in planning.numbered(put, first_content, first_chunk):
             for point in self._points(stored, version, at):
                 batch.append(point)
                 if len(batch) == BATCH:
@@ -308,17 +281,18 @@ class StoredLibrary:
             note=note,
             gone=[row.id for row in plan.gone],
             renamed=plan.renamed,
-            put=_numbered(put, first_content, first_chunk),
+            put=planning.numbered(put, first_content, first_chunk),
             counters={"next_content": first_content + len(put), "next_chunk": next_chunk},
         )
         self._newest, self._dirty = version, False
+        self._chunks += next_chunk - first_chunk
         return version
 
     def _points(self, stored: Stored, version: int, at: str) -> Iterator[Point]:
         entry = stored.entry
         payload = conditions.facets(info_of(entry, at=at)) | {DOC: stored.content, BORN: version}
         shared: dict[str, int | str | list[str]] = {**payload, ACL: sorted(set(entry.acl))}
-        for number, (chunk, vector) in enumerate(zip(entry.chunks, _matrix(entry), strict=True)):
+        for number, (chunk, vector) in enumerate(zip(entry.chunks, planning.matrix(entry), strict=True)):
             terms = self._bm25.document(chunk.indexed_text)
             yield Point(stored.first_chunk + number, vector.tolist(), terms, shared)
 
@@ -328,23 +302,22 @@ def _outside(version: int) -> tuple[Clause, ...]:
     return Between(BORN, at_least=version + 1), Between(DIED, below=version + 1)
 
 
+def _allowed(scope: Scope) -> Clause:
+    return OneOf(ACL, sorted({*scope.groups, PUBLIC}))
+
+
+def _whole_ties(found: list[Scored], limit: int, search: Callable[[int], list[Scored]]) -> list[Scored]:
+    """The first `limit` by score and id; which of equal scores an index returns first is chance."""
+    asked = limit + _SLACK
+    while True:
+        settled = _settled(found, _BM25_DIGITS)
+        cut = len(settled) == asked and settled[-1].score == settled[limit - 1].score
+        if not cut or asked >= _LONGEST_TIE * limit:
+            return settled[:limit]
+        asked *= 4
+        found = search(asked)
+
+
 def _settled(scored: Sequence[Scored], digits: int) -> list[Scored]:
     rounded = [Scored(one.id, round(one.score, digits)) for one in scored]
     return sorted(rounded, key=lambda one: (-one.score, one.id))
-
-
-def _numbered(put: Sequence[Entry], content: int, chunk: int) -> Iterator[Stored]:
-    for entry in put:
-        yield Stored(entry, content, chunk)
-        content, chunk = content + 1, chunk + len(entry.chunks)
-
-
-def _matrix(entry: Entry) -> npt.NDArray[np.float32]:
-    import numpy as np
-
-    return np.asarray(entry.vectors, dtype=np.float32)
-
-
-def _twice(names: Sequence[str]) -> str | None:
-    seen: set[str] = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
