@@ -40,7 +40,7 @@ def test_text_in_common_encodings_is_decoded(text: str, encoding: str) -> None:
 
 def test_a_guessed_encoding_is_noted() -> None:
     document = readers.read(DOCUMENTS / "markitdown/test_mskanji.csv", name="a.csv", limits=Ingest()).documents[0]
-    assert "| 佐藤太郎 | 30 | 東京 |" in document.text
+    assert "- 名前: 佐藤太郎; 年齢: 30; 住所: 東京" in document.text
     assert document.notes == ("encoding guessed: cp932",)
 
 
@@ -103,11 +103,16 @@ Deep
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_of_a_table_is_found(delimiter: str) -> None:
     source = "\n".join(delimiter.join(row) for row in [("Day", "Open"), ("Mon", "9-5"), ("Tue", "10-4")])
-    assert read(source, "a.csv").text == "| Day | Open |\n| --- | --- |\n| Mon | 9-5 |\n| Tue | 10-4 |"
+    assert read(source, "a.csv").text == "- Day: Mon; Open: 9-5\n- Day: Tue; Open: 10-4"
+
+
+def test_rows_without_named_columns_stay_a_pipe_table() -> None:
+    assert read("1,2\n3,4\n", "a.csv").text == "| 1 | 2 |\n| --- | --- |\n| 3 | 4 |"
+    assert read("a,a\n3,4\n", "a.csv").text == "| a | a |\n| --- | --- |\n| 3 | 4 |"
 
 
 def test_quoted_cells_may_hold_delimiters_line_breaks_and_bars() -> None:
-    assert read('a,b\n"x, y","one\ntwo | three"\n', "a.csv").text.endswith("| x, y | one two \\| three |")
+    assert read('a,b\n"x, y","one\ntwo | three"\n', "a.csv").text == "- a: x, y; b: one two | three"
 
 
 def test_json_becomes_lines_with_key_paths() -> None:

@@ -1,4 +1,4 @@
-"""Comma-, semicolon-, tab- or bar-separated values as a pipe table; knows no types."""
+"""Comma-, semicolon-, tab- or bar-separated values, one line a row; knows no types."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _FIELD_LIMIT = 10_000_000
 
 
 def read(data: bytes, *, tabs: bool = False) -> Parsed:
-    """Rows as a pipe table under the first row as header; a lone column as lines."""
+    """One line a row with its column names (see markdown.records); a lone column as lines."""
     source, notes = text.decode(data)
     source = clean(source)
     rows = _rows(source, "\t" if tabs else _delimiter(source))
     if max((len(row) for row in rows), default=0) < 2:
         return Parsed("\n".join(" ".join("".join(row).split()) for row in rows), notes=notes)
-    return Parsed(markdown.table(rows), notes=notes)
+    return Parsed(markdown.records(rows), notes=notes)
 
 
 def _delimiter(source: str) -> str:

@@ -59,6 +59,8 @@ class _Walk:
     styles: Styles = field(init=False)
     numbering: Numbering = field(init=False)
     noted: list[str] = field(default_factory=list)
+    bottom: dict[str, dict[str, _Element]] = field(default_factory=dict)
+    """Foot- and endnotes by kind and id; taken out when used, so that a note that cites itself ends."""
     boxes: list[_Element] = field(default_factory=list)
     """Text boxes and charts met inside the current paragraph: they follow it as blocks of their own."""
 
@@ -139,12 +141,14 @@ class _Walk:
         return self.inline(chosen)
 
     def footnote(self, kind: str, number: str) -> str:
-        notes = self.part(f"{kind}s")
-        for note in every(notes, kind) if notes is not None else ():
-            if attribute(note, "id") == number:
-                self.noted.append(" ".join(block.text for block in self.blocks(note)))
-                return f"[^{len(self.noted)}]"
-        return ""
+        if kind not in self.bottom:
+            notes = self.part(f"{kind}s")
+            found = every(notes, kind) if notes is not None else ()
+            self.bottom[kind] = {attribute(note, "id"): note for note in found}
+        if number not in self.bottom[kind]:
+            return ""
+        self.noted.append(" ".join(block.text for block in self.blocks(self.bottom[kind].pop(number))))
+        return f"[^{len(self.noted)}]"
 
     def footnotes(self) -> list[str]:
         return [f"[^{position}]: {text}" for position, text in enumerate(self.noted, start=1)]

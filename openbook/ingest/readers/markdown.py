@@ -24,6 +24,7 @@ BLOCK = frozenset(
 )
 """Elements that start a new block; all others run on in the line."""
 _SPACE = re.compile(r"[ \t\r\n\f]+")
+_NUMBER = re.compile(r"[\d\s.,:/%$€£+-]+")
 _HEADING_MARK = re.compile(r"\A#{1,6} ")
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 MAX_SPAN = 100
@@ -59,6 +60,31 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     if lines:
         lines.insert(1, f"| {' | '.join('---' for _ in used)} |")
     return "\n".join(lines)
+
+
+def records(rows: Sequence[Sequence[str]]) -> str:
+    """A data table as one line a row, each value behind its column's name, so that any row can be found alone.
+
+    On 100 tables such lines are found first 1.3 to 3 times as often as the rows of a pipe table, whose header stays
+    behind in the first chunk (docs/decisions/0033). Where the first row is no header it is a pipe table after all.
+
+    >>> print(records([["Day", "Open"], ["Mon", "9-5"], ["Tue", ""]]))
+    - Day: Mon; Open: 9-5
+    - Day: Tue
+    """
+    filled = [[" ".join(cell.split()) for cell in row] for row in rows]
+    filled = [row for row in filled if any(row)]
+    if len(filled) < 2 or not _is_header(filled[0], max(map(len, filled))):
+        return table(rows)
+    names = [name.rstrip(":") for name in filled[0]]
+    cells = ([f"{name}: {cell}" for name, cell in zip(names, row, strict=False) if cell] for row in filled[1:])
+    return "\n".join(f"- {'; '.join(row)}" for row in cells if row)
+
+
+def _is_header(row: Sequence[str], width: int) -> bool:
+    """Whether a row names every column, each differently and none by a number."""
+    named = all(cell and not _NUMBER.fullmatch(cell) for cell in row)
+    return named and 1 < len(row) == width == len(set(row))
 
 
 def cell_text(text: str) -> str:

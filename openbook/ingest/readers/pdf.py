@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openbook.errors import ReadError
 from openbook.ingest.readers import ocr, pdf_layout
 from openbook.ingest.readers.parsed import Parsed, clean, iso, one_line, ranges
-from openbook.ingest.readers.pdf_layout import BOLD_END, HYPHEN, LINE_END, Glyph
+from openbook.ingest.readers.pdf_layout import BOLD_END, HYPHEN, LINE_END, Box, Glyph
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -23,6 +23,7 @@ _PASSWORD = 4
 _SECURITY = 5
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-])(\d\d)'?(\d\d)?)?")
 _BOLD = re.compile(rb"bold|black|heavy|demi|medi$|BX\d", re.IGNORECASE)
+_LARGEST = 65535
 _EMPTY_TITLES = frozenset(
     {"(anonymous)", "untitled", "(unspecified)", "powerpoint presentation", "anonymous", "unspecified"}
 )
@@ -115,41 +116,43 @@ def _glyphs(page: pypdfium2.PdfPage) -> list[Glyph]:
         place, bold = _placer(page), _bold_test(raw)
         rect = pdfium.FS_RECTF()
         reference = ctypes.byref(rect)
-        get_char, get_box, is_hyphen = (
-            pdfium.FPDFText_GetUnicode,
-            pdfium.FPDFText_GetLooseCharBox,
-            pdfium.FPDFText_IsHyphen,
-        )
+        get_box, is_hyphen = pdfium.FPDFText_GetLooseCharBox, pdfium.FPDFText_IsHyphen
         found: list[Glyph] = []
-        high = last = 0
-        first: int | None = None
-        for index in range(textpage.count_chars()):
-            code = get_char(raw, index)
-            if 0xD800 <= code < 0xDC00:
-                high = code
-                continue
-            if 0xDC00 <= code < 0xE000:
-                code, high = (0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00), 0) if high else (0xFFFD, 0)
-            if code in (0x02, 0xFFFE) or (code == 0x2D and is_hyphen(raw, index) == 1):
+        cleaned: dict[int, str] = {0x0A: LINE_END, 0x0D: "", 0x02: HYPHEN, 0xFFFE: HYPHEN}
+        first = last = -1
+        for index, code in _codes(raw, textpage.count_chars()):
+            if code not in cleaned:
+                cleaned[code] = clean(chr(code)) if 0 < code < 0x110000 else ""
+            char = cleaned[code]
+            if code == 0x2D and is_hyphen(raw, index) == 1:
                 char = HYPHEN
-            elif code == 0x0D:
-                continue
             elif code == 0x0A:
-                char = BOLD_END if first is not None and bold(first) and bold(last) else LINE_END
-                first = None
-            else:
-                char = clean(chr(code)) if 0 < code < 0x110000 else ""
+                char = BOLD_END if first >= 0 and bold(first) and bold(last) else LINE_END
+                first = -1
             if not char:
                 continue
             if not char.isspace():
-                first, last = (index if first is None else first), index
-            box = (
-                place(rect.left, rect.bottom, rect.right, rect.top) if get_box(raw, index, reference) else (0, 0, 0, 0)
-            )
-            found.append((char, *box))
+                first, last = (index if first < 0 else first), index
+            found.append((char, *place(rect)) if get_box(raw, index, reference) else (char, 0, 0, 0, 0))
         return found
     finally:
         textpage.close()
+
+
+def _codes(raw: Any, count: int) -> Iterator[tuple[int, int]]:
+    """Index and code point of each character; where pdfium gives UTF-16, a pair's index is its second half's."""
+    import pypdfium2.raw as pdfium
+
+    get, high = pdfium.FPDFText_GetUnicode, 0
+    for index in range(count):
+        code = get(raw, index)
+        if 0xD800 <= code < 0xDC00:
+            high = code
+        elif 0xDC00 <= code < 0xE000:
+            yield index, 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00) if high else 0xFFFD
+            high = 0
+        else:
+            yield index, code
 
 
 def _bold_test(raw: Any) -> Callable[[int], bool]:
@@ -166,17 +169,14 @@ def _bold_test(raw: Any) -> Callable[[int], bool]:
     return bold
 
 
-def _placer(page: pypdfium2.PdfPage) -> Any:
+def _placer(page: pypdfium2.PdfPage) -> Callable[[Any], Box]:
     """A function from pdfium's page coordinates to tenths of a point from the top left of the page as it is shown."""
     left, bottom, right, top = page.get_bbox()
     width, height = right - left, top - bottom
     turn = page.get_rotation()
 
-    def limited(value: float) -> int:
-        return min(max(round(value * 10), 0), 65535)
-
-    def place(x0: float, y0: float, x1: float, y1: float) -> tuple[int, int, int, int]:
-        x0, x1, y0, y1 = x0 - left, x1 - left, y0 - bottom, y1 - bottom
+    def place(rect: Any) -> Box:
+        x0, x1, y0, y1 = rect.left - left, rect.right - left, rect.bottom - bottom, rect.top - bottom
         if turn == 90:
             x0, y0, x1, y1 = y0, x0, y1, x1
         elif turn == 180:
@@ -185,9 +185,19 @@ def _placer(page: pypdfium2.PdfPage) -> Any:
             x0, y0, x1, y1 = height - y1, width - x1, height - y0, width - x0
         else:
             y0, y1 = height - y1, height - y0
-        return limited(x0), limited(y0), limited(x1), limited(y1)
+        try:
+            box = (int(x0 * 10 + 0.5), int(y0 * 10 + 0.5), int(x1 * 10 + 0.5), int(y1 * 10 + 0.5))
+        except (ValueError, OverflowError):  # not a number, or infinite
+            return 0, 0, 0, 0
+        if min(box) < 0 or max(box) > _LARGEST:
+            box = (_within(box[0]), _within(box[1]), _within(box[2]), _within(box[3]))
+        return box
 
     return place
+
+
+def _within(value: int) -> int:
+    return min(max(value, 0), _LARGEST)
 
 
 def _holds_objects(page: pypdfium2.PdfPage) -> bool:

@@ -21,6 +21,7 @@ from openbook.records import Page
 
 Glyph = tuple[str, int, int, int, int]
 """A character and its box x0, y0, x1, y1 in tenths of a point from the top left."""
+Box = tuple[int, int, int, int]
 LINE_END = "\n"
 BOLD_END = "\v"
 """Ends a line set in bold type throughout."""

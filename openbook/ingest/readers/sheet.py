@@ -1,4 +1,4 @@
-"""An Excel file as Markdown: one page a sheet, each block of rows as a pipe table, formulas by their values."""
+"""An Excel file as Markdown: one page a sheet, one line a row, formulas by their values."""
 
 from __future__ import annotations
 
@@ -148,7 +148,10 @@ def _rendered(sheets: Iterable[Sheet], comments: str = "") -> tuple[str, tuple[P
 
 
 def _blocks(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Runs of rows between empty rows: a table, with single-cell rows above it as its caption."""
+    """Runs of rows between empty rows: a table, with single-cell rows above it as its caption.
+
+    Columns that are empty in the whole run are left out; rows get column names where there are any.
+    """
     block: list[list[str]] = []
     for row in rows:
         cells = [_shown(value) for value in row]
@@ -167,7 +170,9 @@ def _block(rows: list[list[str]]) -> Iterator[str]:
         yield next(filter(None, rows[start]))
         start += 1
     if start < len(rows):
-        yield markdown.table(rows[start:])
+        width = max(map(len, rows))
+        used = [column for column in range(width) if any(column < len(row) and row[column] for row in rows[start:])]
+        yield markdown.records([[row[column] if column < len(row) else "" for column in used] for row in rows[start:]])
 
 
 def _shown(value: object) -> str:
