@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -119,7 +120,7 @@ def show(context: click.Context, document: str, text_only: bool, workspace: Path
             if value not in ("", None, []):
                 out().print(f"{name}: {value}", markup=False)
         out().print()
-    click.echo(found.text, nl=not found.text.endswith("\n"))
+    click.echo(found.text, nl=sys.stdout.isatty())
 
 
 @click.command()

@@ -220,6 +220,7 @@ def _streamed(stream: Any) -> Answer:
     if answer.citations:
         out().print()
         out().print(sources_text(answer), end="")
+    sys.stdout.flush()
     for note in answer.notes:
         err().print(f"note: {note}", style="dim", markup=False)
     return answer

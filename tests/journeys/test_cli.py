@@ -14,7 +14,7 @@ import pytest
 
 from openbook import sample
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(120)]
 QUESTION = "How many vacation days do I get a year?"
 LEAVE = "handbook/Benefits and Perks/Vacation and Sick Leave.md"
 
@@ -196,7 +196,7 @@ def test_a_library_in_use_is_refused_in_one_sentence(desk: Path) -> None:
         assert len(refused.stderr.strip().splitlines()) == 1
     finally:
         owner.kill()
-        owner.wait()
+        owner.communicate()
     assert as_json("search", QUESTION, cwd=desk)["hits"]
 
 
