@@ -19,9 +19,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from openbook.errors import LibraryError
-from openbook.library import tables
+from openbook.library import conditions, tables
 from openbook.library.tables import NEVER, chunks, contents, documents, facts, versions
-from openbook.records import Chunk, Document, DocumentInfo, Entry, Page, VersionInfo
+from openbook.records import Chunk, Condition, Document, DocumentInfo, Entry, Page, VersionInfo
 
 _MANY = 5_000
 """Values in one `IN (...)`; SQLite allows 32,766 variables."""
@@ -123,12 +123,20 @@ class Catalog:
         found.sort(key=lambda row: row.name)
         return [Row(row.id, row.name, row.content, row.chunks, json.loads(row.info)) for row in found]
 
-    def names(self, version: int) -> list[tuple[str, int]]:
-        """(name, content) of every document of a version; cheaper than rows()."""
+    def meeting(self, version: int, condition: Condition, *, name: str | None = None) -> list[int]:
+        """Contents of the documents of a version (or of one of them) that meet a condition."""
         query = sql.select(documents.c.name, documents.c.content)
+        query = query.where(documents.c.born <= version, documents.c.died > version)
+        if name is not None:
+            query = query.where(documents.c.name == name)
+        if condition.field != "document":
+            query = query.where(conditions.expression(condition))
         with self._reading() as connection:
-            alive = query.where(documents.c.born <= version, documents.c.died > version)
-            return [(name, content) for name, content in connection.execute(alive)]
+            found = list(connection.execute(query))
+        if condition.field != "document":
+            return [row.content for row in found]
+        wanted = condition.op == "="
+        return [row.content for row in found if conditions.named(condition.value, row.name) == wanted]
 
     def document(self, row: Row) -> Document:
         """The whole document behind a row."""
@@ -174,7 +182,7 @@ class Catalog:
             for some in _batches(list(gone)):
                 connection.execute(documents.update().where(documents.c.id.in_(some)).values(died=version))
             for row, name in renamed:
-                connection.execute(_document(name, row.content, row.chunks, row.info, version))
+                connection.execute(_renamed(row, name, version))
             for stored in put:
                 _insert(connection, stored, version, at)
             for name, number in counters.items():
@@ -228,17 +236,16 @@ def storable(name: str) -> bool:
     return name.encode("utf-8", "ignore").decode("utf-8") == name and "\0" not in name
 
 
-def info_of(entry: Entry, *, at: str) -> dict[str, Any]:
-    """A document's metadata as stored."""
-    fields: dict[str, Any] = {field: getattr(entry.document, field) for field in _INFO}
-    pages = len(entry.document.pages) or None
-    return fields | {"pages": pages, "acl": list(entry.acl), "source": entry.source, "synced_at": at}
-
-
 def document_info(row: Row) -> DocumentInfo:
     """A row as its record."""
     fields = {field: _value(value) for field, value in row.info.items()}
     return DocumentInfo(name=row.name, chunks=row.chunks, **fields)
+
+
+def _info(entry: Entry, *, at: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {field: getattr(entry.document, field) for field in _INFO}
+    pages = len(entry.document.pages) or None
+    return fields | {"pages": pages, "acl": list(entry.acl), "source": entry.source, "synced_at": at}
 
 
 def _insert(connection: sql.Connection, stored: Stored, version: int, at: str) -> None:
@@ -251,7 +258,17 @@ def _insert(connection: sql.Connection, stored: Stored, version: int, at: str) -
             pages=json.dumps([[page.number, page.start, page.end] for page in document.pages]),
         )
     )
-    connection.execute(_document(document.name, stored.content, len(entry.chunks), info_of(entry, at=at), version))
+    connection.execute(
+        documents.insert().values(
+            name=document.name,
+            content=stored.content,
+            chunks=len(entry.chunks),
+            info=json.dumps(_info(entry, at=at)),
+            **conditions.facets(document),
+            born=version,
+            died=NEVER,
+        )
+    )
     if entry.chunks:
         connection.execute(
             chunks.insert(),
@@ -270,10 +287,11 @@ def _insert(connection: sql.Connection, stored: Stored, version: int, at: str) -
         )
 
 
-def _document(name: str, content: int, pieces: int, info: Mapping[str, Any], version: int) -> sql.Insert:
-    return documents.insert().values(
-        name=name, content=content, chunks=pieces, info=json.dumps(dict(info)), born=version, died=NEVER
-    )
+def _renamed(row: Row, name: str, version: int) -> sql.Insert:
+    same = [column for column in documents.c if column.name not in ("id", "name", "born", "died")]
+    values = [sql.literal(name), *same, sql.literal(version), sql.literal(NEVER)]
+    source = sql.select(*values).where(documents.c.id == row.id)
+    return documents.insert().from_select(["name", *(column.name for column in same), "born", "died"], source)
 
 
 def _chunk(row: Any, document: str) -> Chunk:

@@ -1,4 +1,4 @@
-"""What a metadata condition means: one reading for the search filter and for explaining it. Knows no storage.
+"""What a metadata condition means, as a condition on the catalog's documents. Knows no search.
 
 Strings compare without regard to case. A date value names a period ("2024", "2024-05", "2024-05-31", or a moment):
 `=` is within it, `>` after it, `<` before it. A document without the field meets only `!=`.
@@ -8,76 +8,60 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+import sqlalchemy as sql
+
 from openbook.errors import UsageError
-from openbook.library.index import FACET_NUMBERS, FACET_WORDS, Between, Clause, OneOf
-from openbook.records import Condition
+from openbook.library.tables import documents
+from openbook.records import Condition, Document
 
 _LONGEST = 512
-"""Longer titles are compared by their beginning: payload indexes are no place for essays."""
+"""Longer titles are compared by their beginning."""
 
 
-def facets(info: Mapping[str, object]) -> dict[str, int | str]:
-    """The filterable fields of a document's metadata; unknown ones are left out.
+def facets(document: Document) -> dict[str, int | str | None]:
+    """The filterable columns of a document; None is unknown.
 
-    >>> facets({"format": "PDF", "title": "", "created": "1970-01-02"})
-    {'format': 'pdf', 'created': 86400}
+    >>> facets(Document("a.pdf", "", "PDF", "", 0, created="1970-01-02"))
+    {'format': 'pdf', 'title': None, 'author': None, 'created': 86400, 'modified': None}
     """
-    found: dict[str, int | str] = {}
-    for field in FACET_WORDS:
-        if value := _folded(str(info.get(field, ""))):
-            found[field] = value
-    for field in FACET_NUMBERS:
-        if period := _period(str(info.get(field, ""))):
-            found[field] = period[0]
-    return found
+    created, modified = _period(document.created), _period(document.modified)
+    return {
+        "format": _folded(document.format) or None,
+        "title": _folded(document.title) or None,
+        "author": _folded(document.author) or None,
+        "created": created and created[0],
+        "modified": modified and modified[0],
+    }
 
 
-def clause(condition: Condition) -> tuple[Clause, bool]:
-    """A condition on any field but `document` as a filter clause, and whether it must hold (True) or must not.
+def expression(condition: Condition) -> sql.ColumnElement[bool]:
+    """A condition on any field but `document` as SQL.
 
     Raises UsageError for a date that cannot be read and an order comparison of words.
     """
     field, op, value = condition.field, condition.op, condition.value
-    if field in FACET_NUMBERS:
+    column = documents.c[field]
+    if field in ("created", "modified"):
         period = _period(value)
         if period is None:
             raise UsageError(f"{field} {op} {value!r}: write the date as 2024, 2024-01 or 2024-01-31")
         start, end = period
-        ranges = {
-            "=": Between(field, start, end),
-            "!=": Between(field, start, end),
-            ">=": Between(field, at_least=start),
-            ">": Between(field, at_least=end),
-            "<": Between(field, below=start),
-            "<=": Between(field, below=end),
+        by_op = {
+            "=": sql.and_(column >= start, column < end),
+            "!=": sql.or_(column < start, column >= end, column.is_(None)),
+            ">=": column >= start,
+            ">": column >= end,
+            "<": column < start,
+            "<=": column < end,
         }
-        return ranges[op], op != "!="
-    if op not in ("=", "!="):
-        raise UsageError(f"{field} can be compared with = and != only, not {op!r}")
-    return OneOf(field, [_folded(value)]), op == "="
-
-
-def meets(condition: Condition, name: str, info: Mapping[str, object]) -> bool:
-    """Whether a document meets the condition.
-
-    >>> meets(Condition("modified", ">=", "2024"), "a.md", {"modified": "2024-03-01T10:00:00Z"})
-    True
-    """
-    if condition.field == "document":
-        return named(condition.value, name) == (condition.op == "=")
-    wanted, positive = clause(condition)
-    value = facets(info).get(wanted.field)
-    if isinstance(wanted, OneOf):
-        return (value in wanted.values) == positive
-    inside = (
-        isinstance(value, int)
-        and (wanted.at_least is None or value >= wanted.at_least)
-        and (wanted.below is None or value < wanted.below)
-    )
-    return inside == positive
+        return by_op[op]
+    if op == "=":
+        return column == _folded(value)
+    if op == "!=":
+        return sql.or_(column != _folded(value), column.is_(None))
+    raise UsageError(f"{field} can be compared with = and != only, not {op!r}")
 
 
 def named(pattern: str, name: str) -> bool:

@@ -60,6 +60,8 @@ class EdgeIndex:
         self._worth = worth
         self._gate = threading.RLock()
         """Held for each call into the shard: Edge serializes them anyway, and the shard may be switched."""
+        self._writes = threading.RLock()
+        """Held, before the gate, by all that changes the shard: a copy needs it still, while searches go on."""
         self._building = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._since_copy: list[_Write] | None = None
@@ -79,7 +81,7 @@ class EdgeIndex:
         """See Index."""
         import qdrant_edge as edge
 
-        with self._gate, _translated("writing"):
+        with self._writes, self._gate, _translated("writing"):
             self._shard.update(
                 edge.UpdateOperation.upsert_points(
                     [
@@ -96,7 +98,7 @@ class EdgeIndex:
 
     def assign(self, where: Where, field: str, value: int | None) -> None:
         """See Index."""
-        with self._gate, _translated("writing"):
+        with self._writes, self._gate, _translated("writing"):
             self._shard.update(_assignment(where, field, value))
             self._note("assign", (where, field, value))
 
@@ -104,7 +106,7 @@ class EdgeIndex:
         """See Index."""
         import qdrant_edge as edge
 
-        with self._gate, _translated("deleting"):
+        with self._writes, self._gate, _translated("deleting"):
             self._shard.update(edge.UpdateOperation.delete_points_by_filter(_filter(where)))
             self._note("delete", where)
 
@@ -144,7 +146,7 @@ class EdgeIndex:
 
     def flush(self) -> None:
         """See Index."""
-        with self._gate, _translated("flushing"):
+        with self._writes, self._gate, _translated("flushing"):
             self._shard.flush()
 
     def optimize(self) -> bool:
@@ -180,22 +182,24 @@ class EdgeIndex:
     def _rebuild(self) -> bool:
         copy = Path(tempfile.mkdtemp(prefix="shard-", dir=self._folder))
         try:
-            with self._gate, _translated("copying"):
-                self._shard.flush()
+            with self._writes, _translated("copying"):
+                self.flush()
                 shutil.copytree(self._path, copy, dirs_exist_ok=True)
                 self._since_copy = []
             if not self._build(copy):
                 return False
-            with self._gate, _translated("switching"):
-                if self._closed:
-                    return False
+            with self._writes, _translated("switching"):
                 better = _load(copy)
                 self._catch_up(better, self._since_copy or [])
                 better.flush()
-                write_atomic(self._folder / "current", copy.name)
-                worse, old = self._shard, self._path
-                self._shard, self._path = better, copy
-                worse.close()
+                with self._gate:
+                    if self._closed:
+                        better.close()
+                        return False
+                    write_atomic(self._folder / "current", copy.name)
+                    worse, old = self._shard, self._path
+                    self._shard, self._path = better, copy
+                    worse.close()
             shutil.rmtree(old, ignore_errors=True)
             return True
         finally:
@@ -231,7 +235,8 @@ class EdgeIndex:
         for kind, what in writes:
             if kind == "upsert":
                 for start in range(0, len(what), BATCH):
-                    records = self._shard.retrieve(what[start : start + BATCH], with_payload=True, with_vector=True)
+                    with self._gate:
+                        records = self._shard.retrieve(what[start : start + BATCH], with_payload=True, with_vector=True)
                     points = [edge.Point(one.id, cast(Any, one.vector), one.payload) for one in records]
                     better.update(edge.UpdateOperation.upsert_points(points))
             elif kind == "assign":
@@ -254,8 +259,7 @@ def _new_shard(folder: Path, dimensions: int, worth: int) -> Path:
             optimizers=edge.EdgeOptimizersConfig(indexing_threshold=max(1, worth * dimensions * 4 // 1024 // 2)),
         ),
     )
-    # Metadata fields go without an index: each costs 8 MB and 10 files to sync at every commit, and a filter on them
-    # is as fast with a graph. Extra graph links (enable_hnsw) would cost half the building time again; see ACORN.
+    # Extra graph links per payload value (enable_hnsw) would cost half the building time again; see ACORN_BELOW.
     schemas: dict[str, Any] = {ACL: edge.KeywordIndexParams(enable_hnsw=False)}
     schemas |= {field: edge.IntegerIndexParams(lookup=False, range=True, enable_hnsw=False) for field in (BORN, DIED)}
     schemas[DOC] = edge.IntegerIndexParams(lookup=True, range=False, enable_hnsw=False)

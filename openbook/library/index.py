@@ -15,8 +15,7 @@ DENSE = "dense"
 TERMS = "bm25"
 
 ACL, DOC, BORN, DIED = "acl", "doc", "born", "died"
-FACET_WORDS, FACET_NUMBERS = ("format", "title", "author"), ("created", "modified")
-"""Payload fields: labels, number of the content, first version with the point, first without it; and metadata."""
+"""Payload fields: labels, number of the content, first version with the point, first one without it."""
 
 BATCH = 500
 """Points per request: about 1 MB at 384 dimensions."""
@@ -42,7 +41,7 @@ class Point:
     id: int
     dense: list[float]
     terms: Terms
-    payload: Mapping[str, int | str | list[str]]
+    payload: Mapping[str, int | list[str]]
 
 
 @dataclass(frozen=True, slots=True)

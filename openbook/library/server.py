@@ -21,8 +21,6 @@ from openbook.library.index import (
     DIED,
     DOC,
     EVERYTHING,
-    FACET_NUMBERS,
-    FACET_WORDS,
     HNSW_EF,
     HNSW_EF_CONSTRUCT,
     HNSW_M,
@@ -161,14 +159,11 @@ class ServerIndex:
         )
         if self._local:
             return
-        schemas: dict[str, Any] = {
-            field: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False)
-            for field in (ACL, *FACET_WORDS)
-        }
-        whole = models.IntegerIndexType.INTEGER
+        word, whole = models.KeywordIndexType.KEYWORD, models.IntegerIndexType.INTEGER
+        schemas: dict[str, Any] = {ACL: models.KeywordIndexParams(type=word, enable_hnsw=False)}
         schemas |= {
             field: models.IntegerIndexParams(type=whole, lookup=False, range=True, enable_hnsw=False)
-            for field in (BORN, DIED, *FACET_NUMBERS)
+            for field in (BORN, DIED)
         }
         schemas[DOC] = models.IntegerIndexParams(type=whole, lookup=True, range=False, enable_hnsw=False)
         for field, schema in schemas.items():

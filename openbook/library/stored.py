@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openbook.errors import LibraryError
-from openbook.library import conditions, planning, revival
-from openbook.library.catalog import Catalog, Stored, document_info, info_of
+from openbook.library import planning, revival
+from openbook.library.catalog import Catalog, Stored, document_info
 from openbook.library.index import (
     ACL,
     BATCH,
@@ -54,6 +54,8 @@ _COSINE_DIGITS, _BM25_DIGITS = 6, 4
 _EXACT_RARITY = 20_000
 """Up to so many chunks, BM25 counts only what the caller may see of the version read: then no unfinished commit, older
 version or hidden document changes a score. Beyond it that takes milliseconds, and counting everything comes near."""
+_CONDITIONS = 32
+"""Conditions whose documents are remembered; a version's never change."""
 _SLACK = 10
 _LONGEST_TIE = 16
 """Ties across the end of a list are followed up to this many times its length."""
@@ -80,6 +82,7 @@ class StoredLibrary:
         self._dimensions = dimensions
         self._clock, self._room, self._release = clock, room, release
         self._bm25 = Bm25()
+        self._meeting = functools.lru_cache(_CONDITIONS)(catalog.meeting)
         self._write = threading.RLock()
         self._closed = False
         self._recover()
@@ -129,8 +132,7 @@ class StoredLibrary:
 
     def matches(self, condition: Condition, name: str) -> bool:
         """See seams.Library. False for a name that is not in the library."""
-        rows = self._catalog.rows(self.version(), names=[name])
-        return bool(rows) and conditions.meets(condition, name, rows[0].info)
+        return bool(self._catalog.meeting(self.version(), condition, name=name))
 
     def commit(self, change: Change, *, note: str = "") -> int:
         """See seams.Library. An empty change makes no version.
@@ -234,22 +236,13 @@ class StoredLibrary:
         return version
 
     def _where(self, scope: Scope, version: int) -> Where | None:
-        must: list[Clause] = [_allowed(scope)]
-        must_not: list[Clause] = [*_outside(version)]
-        clause: Clause
-        for condition in scope.where:
-            if condition.field == "document":
-                names = self._catalog.names(version)
-                found = [content for name, content in names if conditions.named(condition.value, name)]
-                clause, positive = OneOf(DOC, found), condition.op == "="
-            else:
-                clause, positive = conditions.clause(condition)
-            (must if positive else must_not).append(clause)
-        if any(isinstance(clause, OneOf) and not clause.values for clause in must):
-            return None
-        return Where(
-            tuple(must), tuple(clause for clause in must_not if not isinstance(clause, OneOf) or clause.values)
-        )
+        must = [_allowed(scope)]
+        if scope.where:
+            kept = set.intersection(*(set(self._meeting(version, condition)) for condition in scope.where))
+            if not kept:
+                return None
+            must.append(OneOf(DOC, sorted(kept)))
+        return Where(tuple(must), _outside(version))
 
     def _corpus(self, scope: Scope, version: int) -> Where | None:
         if self._chunks > _EXACT_RARITY:
@@ -264,7 +257,7 @@ class StoredLibrary:
         self._dirty = True
         batch: list[Point] = []
         for stored in planning.numbered(put, first_content, first_chunk):
-            for point in self._points(stored, version, at):
+            for point in self._points(stored, version):
                 batch.append(point)
                 if len(batch) == BATCH:
                     self._index.upsert(batch)
@@ -288,13 +281,12 @@ class StoredLibrary:
         self._chunks += next_chunk - first_chunk
         return version
 
-    def _points(self, stored: Stored, version: int, at: str) -> Iterator[Point]:
+    def _points(self, stored: Stored, version: int) -> Iterator[Point]:
         entry = stored.entry
-        payload = conditions.facets(info_of(entry, at=at)) | {DOC: stored.content, BORN: version}
-        shared: dict[str, int | str | list[str]] = {**payload, ACL: sorted(set(entry.acl))}
+        payload: dict[str, int | list[str]] = {DOC: stored.content, BORN: version, ACL: sorted(set(entry.acl))}
         for number, (chunk, vector) in enumerate(zip(entry.chunks, planning.matrix(entry), strict=True)):
             terms = self._bm25.document(chunk.indexed_text)
-            yield Point(stored.first_chunk + number, vector.tolist(), terms, shared)
+            yield Point(stored.first_chunk + number, vector.tolist(), terms, payload)
 
 
 def _outside(version: int) -> tuple[Clause, ...]:

@@ -69,6 +69,11 @@ documents = Table(
     Column("content", _id, ForeignKey("contents.id"), nullable=False),
     Column("chunks", _id, nullable=False),
     Column("info", Text, nullable=False),  # JSON: the fields of DocumentInfo but name and chunks
+    Column("format", Text),  # this and the next four as conditions compare them; NULL is unknown
+    Column("title", Text),
+    Column("author", Text),
+    Column("created", _id),  # seconds since 1970, UTC
+    Column("modified", _id),
     Column("born", _id, nullable=False),
     Column("died", _id, nullable=False),
     Index("documents_name", "name"),

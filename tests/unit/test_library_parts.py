@@ -9,40 +9,49 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openbook.library.conditions import facets, meets
+from openbook.library.conditions import facets
 from openbook.library.edge import EdgeIndex
 from openbook.library.index import DOC, Between, OneOf, Point, Terms, Where
 from openbook.library.terms import Bm25
-from openbook.records import Condition
+from openbook.records import Change, Condition, Document
+from tests.contracts.library_data import entry, opened
+
+DATES = [
+    ("2024-02-29", "=", "2024", True),
+    ("2024-12-31T23:59:59", "<=", "2024", True),
+    ("2024-12-31T23:59:59", "<", "2024-12-31", False),
+    ("2024-12-31", ">", "2024-11", True),
+    ("2023-12-31T23:30:00-01:00", "=", "2024-01-01", True),
+    ("20240229", "=", "2024-02-29", True),
+    ("2024-06-01T10:00:00", "=", "2024-06-01T10:00:00Z", True),
+    ("2024-06-01T10:00:00.900", "=", "2024-06-01T10:00:00", True),
+    ("9999-12-31", ">=", "9999-12", True),
+    ("9999-12-31", "=", "9999", True),
+    ("0001-01-01", "<", "1900", True),
+    ("1900-02-28", "=", "1900", True),
+    ("Tuesday", ">=", "0001", False),
+    ("", "!=", "2024", True),
+]
 
 
-@pytest.mark.parametrize(
-    ("stored", "op", "value", "expected"),
-    [
-        ("2024-02-29", "=", "2024", True),
-        ("2024-12-31T23:59:59", "<=", "2024", True),
-        ("2024-12-31T23:59:59", "<", "2024-12-31", False),
-        ("2024-12-31", ">", "2024-11", True),
-        ("2023-12-31T23:30:00-01:00", "=", "2024-01-01", True),
-        ("20240229", "=", "2024-02-29", True),
-        ("2024-06-01T10:00:00", "=", "2024-06-01T10:00:00Z", True),
-        ("2024-06-01T10:00:00.900", "=", "2024-06-01T10:00:00", True),
-        ("9999-12-31", ">=", "9999-12", True),
-        ("9999-12-31", "=", "9999", True),
-        ("0001-01-01", "<", "1900", True),
-        ("1900-02-28", "=", "1900", True),
-        ("Tuesday", ">=", "0001", False),
-        ("", "!=", "2024", True),
-    ],
-)
-def test_dates_are_periods(stored: str, op: str, value: str, expected: bool) -> None:
-    condition = Condition("modified", op, value)  # type: ignore[arg-type]
-    assert meets(condition, "a.md", {"modified": stored}) == expected
+def test_dates_are_periods(tmp_path: Path) -> None:
+    library = opened(tmp_path)
+    library.commit(Change(put=[entry(f"{at}.md", modified=stored) for at, (stored, _, _, _) in enumerate(DATES)]))
+    for at, (stored, op, value, expected) in enumerate(DATES):
+        condition = Condition("modified", op, value)  # type: ignore[arg-type]
+        assert library.matches(condition, f"{at}.md") == expected, (stored, op, value)
+    library.close()
 
 
 def test_facets_leave_out_what_is_unknown_and_cut_essays() -> None:
-    found = facets({"format": "PDF", "title": "T" * 5_000, "author": " ", "created": "2024", "modified": "soon"})
-    assert found == {"format": "pdf", "title": "t" * 512, "created": 1_704_067_200}
+    found = facets(Document("a", "", "PDF", "", 0, title="T" * 5_000, author=" ", created="2024", modified="soon"))
+    assert found == {
+        "format": "pdf",
+        "title": "t" * 512,
+        "author": None,
+        "created": 1_704_067_200,
+        "modified": None,
+    }
 
 
 def test_the_same_text_always_gives_the_same_terms() -> None:
