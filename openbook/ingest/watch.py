@@ -20,6 +20,8 @@ QUIET_MS = 100
 """A burst of events is over when nothing happened for this long."""
 BURST_MS = 1000
 """Events are acted on after this long even when more keep coming."""
+WAKE_MS = 500
+"""Longest wait without events."""
 MANY = 64
 """More changed paths than this, and everything is compared anew instead of one by one."""
 
@@ -70,12 +72,24 @@ def watch(
         def seen(_: Event, path: str) -> bool:
             return any(_shows(one, Path(path)) for one in chosen)
 
+        # What changed between the first sync and the start of watching sent no event: the first wake-up looks at all.
+        everything = True
         for changes in events(
-            *folders, watch_filter=seen, step=QUIET_MS, debounce=BURST_MS, stop_event=stop, raise_interrupt=False
+            *folders,
+            watch_filter=seen,
+            step=QUIET_MS,
+            debounce=BURST_MS,
+            rust_timeout=WAKE_MS,
+            yield_on_timeout=True,
+            stop_event=stop,
+            raise_interrupt=False,
         ):
+            if not changes and not everything:
+                continue
             paths = sorted({Path(path) for _, path in changes})
             try:
-                report = again(chosen if len(paths) > MANY else list(_narrow(chosen, paths)))
+                report = again(chosen if everything or len(paths) > MANY else list(_narrow(chosen, paths)))
+                everything = False
             except OpenbookError as error:
                 failed = SyncFailure(", ".join(map(str, folders)), str(error))
                 report = SyncReport(0, 0, 0, 0, 0, (failed,), 0, 0.0, library.version())

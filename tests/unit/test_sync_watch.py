@@ -53,7 +53,6 @@ class Watching:
     def __enter__(self) -> Watching:
         self._thread.start()
         self.wait()
-        time.sleep(0.5)  # until the system's watch stands
         return self
 
     def __exit__(self, *_: object) -> None:
