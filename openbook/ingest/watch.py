@@ -87,9 +87,10 @@ def watch(
             if not changes and not everything:
                 continue
             paths = sorted({Path(path) for _, path in changes})
+            looked_at = chosen if everything or len(paths) > MANY else list(_narrow(chosen, paths))
+            everything = False
             try:
-                report = again(chosen if everything or len(paths) > MANY else list(_narrow(chosen, paths)))
-                everything = False
+                report = again(looked_at)
             except OpenbookError as error:
                 failed = SyncFailure(", ".join(map(str, folders)), str(error))
                 report = SyncReport(0, 0, 0, 0, 0, (failed,), 0, 0.0, library.version())
