@@ -1,9 +1,9 @@
 """The chunks, vectors and questions every side gets: real text from this repository, the same at every run.
 
 Real chunks are windows of 40-150 words that begin at every sentence of the 120 XQuAD paragraphs and of the
-handbook sample. Beyond them, for the large sizes, chunks are made of sentences drawn from one document and get
-the normalized mean of their sentences' vectors plus noise: what mean pooling would roughly give, for the price of
-embedding the sentences once. No side knows which is which.
+handbook sample. Beyond them, for the large sizes, chunks are made of sentences drawn from one document; their vector
+is made of their sentences' vectors and of a topic twenty of them share, for the price of embedding the sentences
+once. No side knows which is which.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[2]
 Vectors = npt.NDArray[np.float32]
-_NOISE = 0.3
-"""Length of the noise beside a unit vector, so that made chunks of the same sentences still differ."""
-
+_PER_TOPIC, _TOPIC_NOISE, _CHUNK_NOISE = 20, 0.3, 0.15
+"""Chunks of a made document; lengths of the noise beside unit vectors (docs/decisions/0066)."""
 _LONGEST = 1000
 """Characters of a sentence."""
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -114,12 +113,26 @@ def made_chunks(count: int) -> list[Made]:
 
 
 def made_vectors(made: Sequence[Made], sentence_vectors: Vectors) -> Vectors:
-    """Unit vectors of made chunks, [len(made), dimensions], from the vectors of all sentences."""
-    noise = np.random.default_rng(17).standard_normal((len(made), sentence_vectors.shape[1]), dtype=np.float32)
-    vectors = noise * np.float32(_NOISE / np.sqrt(sentence_vectors.shape[1]))
-    for row, chunk in zip(vectors, made, strict=True):
-        mean = sentence_vectors[list(chunk.sentences)].mean(axis=0)
-        row += mean / np.linalg.norm(mean)
+    """Unit vectors of made chunks, [len(made), dimensions], from the vectors of all sentences.
+
+    Each run of _PER_TOPIC chunks is one made document with a topic of its own (the mean of three sentences from
+    anywhere, plus noise), added to the mean of the chunk's own sentences: without topics, hundreds of chunks of each
+    real document would crowd one spot, at twice the local dimension real text has.
+    """
+    draw = np.random.default_rng(17)
+    count, width = len(made), sentence_vectors.shape[1]
+
+    def noise(rows: int, length: float) -> Vectors:
+        return draw.standard_normal((rows, width), dtype=np.float32) * np.float32(length / np.sqrt(width))
+
+    topics = -(-count // _PER_TOPIC)
+    topic = _unit(sentence_vectors[draw.integers(0, len(sentence_vectors), (topics, 3))].mean(axis=1))
+    topic += noise(topics, _TOPIC_NOISE)
+    means = np.array([sentence_vectors[list(chunk.sentences)].mean(axis=0) for chunk in made])
+    return _unit(_unit(means) + topic[np.arange(count) // _PER_TOPIC] + noise(count, _CHUNK_NOISE))
+
+
+def _unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 

@@ -45,7 +45,7 @@ class Haystack:
         self.dense_store = FAISSDocumentStore(index_string="Flat" if exact else "HNSW32,Flat", embedding_dim=384)
         self.dense_store.write_documents(documents)
         if not exact:
-            faiss.ParameterSpace().set_index_parameter(self.dense_store.index, "efSearch", 128)
+            faiss.downcast_index(self.dense_store.index.index).hnsw.efSearch = 128
         lexical_store = InMemoryDocumentStore(shared=False, return_embedding=False)
         lexical_store.write_documents([Document(id=document.id, content=document.content) for document in documents])
         self.hybrid = self._pipeline(lexical_store)
