@@ -7,6 +7,7 @@ LibraryError when the database cannot do it; each writing method is one transact
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from openbook.records import Chunk, Condition, Document, DocumentInfo, Entry, Pa
 
 _MANY = 5_000
 """Values in one `IN (...)`; SQLite allows 32,766 variables."""
+_AT_ONCE = 50
+"""Documents in one INSERT; memory holds their compressed texts."""
 _INFO = ("hash", "bytes", "format", "title", "author", "created", "modified", "notes", "container_hash")
 
 Item = TypeVar("Item")
@@ -183,8 +186,11 @@ class Catalog:
                 connection.execute(documents.update().where(documents.c.id.in_(some)).values(died=version))
             for row, name in renamed:
                 connection.execute(_renamed(row, name, version))
-            for stored in put:
-                _insert(connection, stored, version, at)
+            for group in _grouped(put):
+                connection.execute(contents.insert(), [_content_row(stored) for stored in group])
+                connection.execute(documents.insert(), [_document_row(stored, version, at) for stored in group])
+                if rows := [row for stored in group for row in _chunk_rows(stored)]:
+                    connection.execute(chunks.insert(), rows)
             for name, number in counters.items():
                 connection.execute(facts.update().where(facts.c.name == name).values(value=str(number)))
             alive = sql.select(sql.func.count(), sql.func.coalesce(sql.func.sum(documents.c.chunks), 0))
@@ -242,49 +248,42 @@ def document_info(row: Row) -> DocumentInfo:
     return DocumentInfo(name=row.name, chunks=row.chunks, **fields)
 
 
-def _info(entry: Entry, *, at: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {field: getattr(entry.document, field) for field in _INFO}
-    pages = len(entry.document.pages) or None
-    return fields | {"pages": pages, "acl": list(entry.acl), "source": entry.source, "synced_at": at}
+def _content_row(stored: Stored) -> dict[str, Any]:
+    document = stored.entry.document
+    return {
+        "id": stored.content,
+        "text": zlib.compress(document.text.encode("utf-8", "surrogatepass"), 1),
+        "boxes": None if document.boxes is None else zlib.compress(document.boxes, 1),
+        "pages": json.dumps([[page.number, page.start, page.end] for page in document.pages]),
+    }
 
 
-def _insert(connection: sql.Connection, stored: Stored, version: int, at: str) -> None:
+def _document_row(stored: Stored, version: int, at: str) -> dict[str, Any]:
     entry, document = stored.entry, stored.entry.document
-    connection.execute(
-        contents.insert().values(
-            id=stored.content,
-            text=zlib.compress(document.text.encode("utf-8", "surrogatepass"), 1),
-            boxes=None if document.boxes is None else zlib.compress(document.boxes, 1),
-            pages=json.dumps([[page.number, page.start, page.end] for page in document.pages]),
-        )
-    )
-    connection.execute(
-        documents.insert().values(
-            name=document.name,
-            content=stored.content,
-            chunks=len(entry.chunks),
-            info=json.dumps(_info(entry, at=at)),
-            **conditions.facets(document),
-            born=version,
-            died=NEVER,
-        )
-    )
-    if entry.chunks:
-        connection.execute(
-            chunks.insert(),
-            [
-                {
-                    "id": stored.first_chunk + number,
-                    "content": stored.content,
-                    "first": chunk.start,
-                    "last": chunk.end,
-                    "page": chunk.page,
-                    "path": json.dumps([chunk.title, *chunk.heading]),
-                    "text": chunk.text.encode("utf-8", "surrogatepass"),
-                }
-                for number, chunk in enumerate(entry.chunks)
-            ],
-        )
+    info: dict[str, Any] = {field: getattr(document, field) for field in _INFO}
+    info |= {"pages": len(document.pages) or None, "acl": entry.acl, "source": entry.source, "synced_at": at}
+    return {
+        "name": document.name,
+        "content": stored.content,
+        "chunks": len(entry.chunks),
+        "info": json.dumps(info),
+        **conditions.facets(document),
+        "born": version,
+        "died": NEVER,
+    }
+
+
+def _chunk_rows(stored: Stored) -> Iterator[dict[str, Any]]:
+    for id_, chunk in enumerate(stored.entry.chunks, stored.first_chunk):
+        yield {
+            "id": id_,
+            "content": stored.content,
+            "first": chunk.start,
+            "last": chunk.end,
+            "page": chunk.page,
+            "path": json.dumps([chunk.title, *chunk.heading]),
+            "text": chunk.text.encode("utf-8", "surrogatepass"),
+        }
 
 
 def _renamed(row: Row, name: str, version: int) -> sql.Insert:
@@ -307,6 +306,12 @@ def _value(stored: Any) -> Any:
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), _MANY):
         yield items[start : start + _MANY]
+
+
+def _grouped(put: Iterable[Stored]) -> Iterator[list[Stored]]:
+    entries = iter(put)
+    while some := list(itertools.islice(entries, _AT_ONCE)):
+        yield some
 
 
 def _careful_sqlite(connection: Any, _: object) -> None:

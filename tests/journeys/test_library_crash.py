@@ -15,7 +15,10 @@ from tests.journeys import library_crasher
 
 @pytest.mark.parametrize(
     ("kills", "seed"),
-    [pytest.param(60, 1, id="60 kills"), pytest.param(200, 2, id="200 kills", marks=pytest.mark.slow)],
+    [
+        pytest.param(60, 1, id="60 kills"),
+        pytest.param(200, 2, id="200 kills", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+    ],
 )
 def test_a_killed_commit_leaves_the_old_or_the_new_version_whole(tmp_path: Path, kills: int, seed: int) -> None:
     context = multiprocessing.get_context("forkserver")
