@@ -331,7 +331,7 @@ class ModelFiles:
     folder: Path
     """Holds `model` and, beside it, openvino_tokenizer.xml (generator) or tokenizer.json (embedder, reranker)."""
     model: Path
-    """The OpenVINO graph. An embedder's graph gives unit vectors [batch, dimensions], a reranker's logits [batch, 1]."""
+    """The OpenVINO graph. An embedder's gives unit vectors [batch, dimensions], a reranker's logits [batch, 1]."""
     sha256: str
     """Identity of the weights: hash of the file they came in, before conversion."""
     context: int

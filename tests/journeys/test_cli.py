@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,13 @@ def as_json(*words: str, cwd: Path, stdin: str = "") -> Any:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     sample.copy_handbook(folder / "handbook")
     openbook("init", ".", cwd=folder)
     report = as_json("sync", "handbook", cwd=folder)
     assert (report["added"], report["failed"], report["library_version"]) == (39, [], report["library_version"])
-    yield folder
+    return folder
 
 
 def test_a_second_sync_finds_nothing_to_do(desk: Path) -> None:

@@ -5,7 +5,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "openvino", "openvino_genai", "qdrant_edge", "numpy", "openai", "pydantic", "sqlalchemy", "rich", "lxml")
+HEAVY = (
+    "torch",
+    "openvino",
+    "openvino_genai",
+    "qdrant_edge",
+    "numpy",
+    "openai",
+    "pydantic",
+    "sqlalchemy",
+    "rich",
+    "lxml",
+)
 
 
 @pytest.mark.parametrize(
