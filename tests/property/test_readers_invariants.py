@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from openbook.errors import ReadError
 from openbook.ingest import readers
-from openbook.ingest.readers import pdf_layout
+from openbook.ingest.readers import pdf_layout, pdf_lines
 from openbook.records import Document
 from openbook.settings import Ingest
 
@@ -162,7 +162,7 @@ def test_any_glyphs_give_text_with_a_box_per_character_and_all_of_its_ink(
     raw: list[list[tuple[str, int, int, int, int]]],
 ) -> None:
     pages = [[(char, x, y, x + width, y + height) for char, x, y, width, height in page] for page in raw]
-    layout = pdf_layout.compose([pdf_layout.lines(page) for page in pages])
+    layout = pdf_layout.compose([pdf_lines.lines(page) for page in pages])
     assert len(layout.boxes) == 8 * len(layout.text)
     assert [page.number for page in layout.pages] == list(range(1, len(pages) + 1))
     for page, glyphs in zip(layout.pages, pages, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openbook import extras
 from openbook.ingest.readers.parsed import one_line
-from openbook.ingest.readers.pdf_layout import Line, plain_bullet, rows_of
+from openbook.ingest.readers.pdf_lines import Line, plain_bullet, rows_of
 
 if TYPE_CHECKING:
     import pypdfium2

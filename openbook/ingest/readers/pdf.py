@@ -12,9 +12,9 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from openbook.errors import ReadError
-from openbook.ingest.readers import ocr, pdf_layout
+from openbook.ingest.readers import ocr, pdf_layout, pdf_lines
 from openbook.ingest.readers.parsed import Parsed, clean, iso, one_line, ranges
-from openbook.ingest.readers.pdf_layout import BOLD_END, HYPHEN, LINE_END, Box, Glyph
+from openbook.ingest.readers.pdf_lines import BOLD_END, HYPHEN, LINE_END, Box, Glyph
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -51,13 +51,13 @@ def _read(document: pypdfium2.PdfDocument, max_pages: int, use_ocr: bool) -> Par
     count = len(document)
     if count > max_pages:
         raise ReadError(f"{count} pages; at most {max_pages} are read, raise ingest.max_pages to read it")
-    pages: list[list[pdf_layout.Line]] = []
+    pages: list[list[pdf_lines.Line]] = []
     textless: list[int] = []
     broken: list[int] = []
     recognised: list[int] = []
     recogniser: Any = None
     for number in range(1, count + 1):
-        lines: list[pdf_layout.Line] = []
+        lines: list[pdf_lines.Line] = []
         try:
             page = document[number - 1]
         except pypdfium2.PdfiumError as error:
@@ -67,7 +67,7 @@ def _read(document: pypdfium2.PdfDocument, max_pages: int, use_ocr: bool) -> Par
                 raise ReadError(f"damaged PDF ({error})") from None
             continue
         try:
-            lines = pdf_layout.lines(_glyphs(page))
+            lines = pdf_lines.lines(_glyphs(page))
             if not lines and _holds_objects(page):
                 if use_ocr:
                     recogniser = recogniser or ocr.engine()
