@@ -90,15 +90,20 @@ def progress_bar() -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err(), transient=sys.stderr.isatty()) as bar:
-        tasks: dict[str, TaskID] = {}
+    bar = Progress(*columns, console=err(), transient=sys.stderr.isatty())
+    tasks: dict[str, TaskID] = {}
 
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total, amount="")
-            bar.update(tasks[step], completed=done, total=total, amount=_amount(done, total))
+    def report(step: str, done: int, total: int) -> None:
+        if step not in tasks:
+            bar.start()
+            tasks[step] = bar.add_task(step, total=total, amount="")
+        bar.update(tasks[step], completed=done, total=total, amount=_amount(done, total))
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _amount(done: int, total: int) -> str:

@@ -227,7 +227,7 @@ def test_ctrl_c_ends_a_watch_cleanly(desk: Path) -> None:
         (("search",), 2, "QUESTION"),
         (("ask", "x", "--arm", "tuned"), 2, "adapter"),
         (("search", "x", "--where", "colour=red"), 2, "colour"),
-        (("sync", "missing-folder"), 1, "missing-folder"),
+        (("sync", "missing-folder"), 2, "missing-folder"),
         (("documents", "show", "nowhere.md"), 1, "nowhere.md"),
         (("rollback", "99999"), 1, "99999"),
         (("models", "show", "no-such-model"), 1, "no-such-model"),
