@@ -69,7 +69,7 @@ _FOREIGN = (
 )
 _STRAY = 4
 _STRAY_SHARE = 0.02
-"""Control characters up to these many, or this share of the first 8 KB, are dirt in a text."""
+"""Up to this share of control characters is dirt in a text; in a short one five times that, but no more than four."""
 _HTML = re.compile(
     rb"(?:\s|\xef\xbb\xbf|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|html|head|body)[\s>]", re.I | re.S
 )
@@ -115,7 +115,7 @@ def is_binary(data: bytes) -> bool:
     if max(head[0::2].count(0), head[1::2].count(0)) >= 0.3 * len(head) / 2:
         head = head.replace(b"\0", b"")
     odd = sum(head.count(bytes([code])) for code in (*range(8), *range(14, 27), 28, 29, 30, 31, 127))
-    return odd > max(_STRAY, _STRAY_SHARE * len(head))
+    return odd > max(min(_STRAY, 5 * _STRAY_SHARE * len(head)), _STRAY_SHARE * len(head))
 
 
 def _in_zip(data: bytes) -> str:
