@@ -32,6 +32,8 @@ FOLDER = OUT / "peers"
 PARTIAL = FOLDER / "partial.json"
 K = 10
 TRIALS = tuple((dtype, batch) for dtype in ("float32", "bfloat16") for batch in (32, 128))
+_RECALLED = 200
+"""Questions recall is measured with."""
 _INGEST_SHARE = 0.55
 """Part of the time budget after which no further ingest repetition begins."""
 
@@ -204,7 +206,7 @@ def query(session: Session, *, size: int, rounds: int, questions: int) -> None:
 
     def measure() -> dict[str, Any]:
         asked = corpus.questions()[:questions]
-        vectors = np.load(FOLDER / "questions.npy")[:questions]
+        vectors = np.load(FOLDER / "questions.npy")[:_RECALLED]
         truth = corpus.exact(np.load(FOLDER / "vectors.npy", mmap_mode="r")[:size], vectors, K)
         result: dict[str, Any] = {}
         with ExitStack() as stack:
@@ -215,7 +217,7 @@ def query(session: Session, *, size: int, rounds: int, questions: int) -> None:
                 worker.open()
                 given = {"texts": str(FOLDER / "texts.json"), "vectors": str(FOLDER / "vectors.npy")}
                 loaded = worker.ask("load", **given, n=size)
-                found = worker.ask("dense", vectors=str(FOLDER / "questions.npy"), rows=list(range(questions)), k=K)
+                found = worker.ask("dense", vectors=str(FOLDER / "questions.npy"), rows=list(range(_RECALLED)), k=K)
                 result[name] = {
                     "load_seconds": loaded["seconds"],
                     "peak_mb": loaded["peak_mb"],
