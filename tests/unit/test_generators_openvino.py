@@ -140,6 +140,11 @@ def test_a_damaged_model_is_named_with_what_to_do(tmp_path: Path, damage: str) -
         OpenVINOGenerator(replace(files, folder=tmp_path, model=hurt, cache_dir=tmp_path / "cache"))
 
 
+def test_a_cache_that_cannot_be_made_does_not_keep_the_model_from_loading(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    OpenVINOGenerator(replace(fetch.ensure(MODEL), cache_dir=tmp_path / "file" / "cache")).close()
+
+
 CHAT = """
 from openbook.answer.generators.openvino import OpenVINOGenerator
 from openbook.models import fetch

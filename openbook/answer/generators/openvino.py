@@ -6,6 +6,8 @@ template; the pipeline then reads exactly those tokens.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import threading
 import time
@@ -217,7 +219,12 @@ def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> di
     import openvino_genai
 
     if prefer == "start":
-        return {"ATTENTION_BACKEND": "SDPA", "CACHE_DIR": str(files.cache_dir)}
+        properties = {"ATTENTION_BACKEND": "SDPA"}
+        with contextlib.suppress(OSError):  # an installed, read-only cache loads slower, but it loads
+            files.cache_dir.mkdir(parents=True, exist_ok=True)
+            if os.access(files.cache_dir, os.W_OK):
+                properties["CACHE_DIR"] = str(files.cache_dir)
+        return properties
     # No CACHE_DIR here: OpenVINO 2026.4 writes a blob with paged attention but cannot read it back, and would
     # write it anew (as large as the model) at every start.
     scheduler = openvino_genai.SchedulerConfig()
