@@ -4,8 +4,8 @@
                               [--repeat 3] [--envs FOLDER] [--peer-python NAME=PATH]
 
 Every side is a worker process; the sides take turns within one session, so that a slow minute of the machine hits all.
-Results are kept after every step in bench/out/peers/partial.json: started again with the same options, the run goes on
-where it stopped (--fresh begins anew). Writes bench/out/peers.json and prints the tables.
+Results are kept after every step in bench/out/peers/partial.json: an interrupted run started again with the same
+options goes on where it stopped (--fresh begins anew). Writes bench/out/peers.json and prints the tables.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"{error}. What was measured is kept; run the same command to go on.")
     session.results["seconds"] = session.spent()
     path = write_json("peers", {"options": session.options, **session.results})
+    PARTIAL.unlink()
     print(report.render(session.results))
     say(f"\nwritten to {path}")
 
