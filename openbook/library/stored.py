@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _COSINE_DIGITS, _BM25_DIGITS = 6, 4
 """Beyond these, scores of equal texts differ by the order of summation."""
-_EXACT_RARITY = 20_000
+_EXACT_RARITY = 10_000
 """Up to so many chunks, BM25 counts only what the caller may see of the version read: then no unfinished commit, older
 version or hidden document changes a score. Beyond it that takes milliseconds, and counting everything comes near."""
 _CONDITIONS = 32
