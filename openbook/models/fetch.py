@@ -39,7 +39,7 @@ from openbook.seams import Progress
 if TYPE_CHECKING:
     import requests
 
-FORMAT = 1
+FORMAT = 2
 """Of manifest.json and of what conversion writes; another number is fetched anew."""
 
 _MANIFEST = "manifest.json"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,11 +31,24 @@ Value = int | float | bool | str | list["Value"]
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where one tensor's blocks stand in the file."""
+
+    name: str
+    kind: int
+    """ggml type; 3 is Q4_1."""
+    shape: tuple[int, ...]
+    """Fastest-changing dimension first, as the format has it."""
+    start: int
+    """First byte, from the start of the file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """Key-value metadata of a GGUF file."""
 
     fields: Mapping[str, Value]
-    tensors: int
+    tensors: tuple[Tensor, ...]
     parameters: int
     """Weights in all tensors together."""
 
@@ -81,8 +94,9 @@ def _read(stream: BinaryIO, size: int) -> Header:
         (kind,) = struct.unpack("<I", stream.read(4))
         fields[key] = _value(stream, kind)
     ends, parameters = [0], 0
+    found: list[Tensor] = []
     for _ in range(_limited(tensors)):
-        _string(stream)
+        name = _string(stream)
         (rank,) = struct.unpack("<I", stream.read(4))
         shape = struct.unpack(f"<{_limited(rank)}Q", stream.read(8 * rank))
         kind, offset = struct.unpack("<IQ", stream.read(12))
@@ -90,13 +104,15 @@ def _read(stream: BinaryIO, size: int) -> Header:
         parameters += weights
         per_block, block_bytes = _BLOCKS.get(kind, (1, 0))
         ends.append(offset + weights // per_block * block_bytes)
+        found.append(Tensor(name, kind, shape, offset))
     alignment = fields.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1:
         raise ValueError(f"alignment {alignment!r}")
     data = -(-stream.tell() // alignment) * alignment
     if data + max(ends) > size:
         raise ValueError(f"it has {size} bytes of {data + max(ends)}")
-    return Header(fields, tensors, parameters)
+    placed = tuple(replace(tensor, start=data + tensor.start) for tensor in found)
+    return Header(fields, placed, parameters)
 
 
 def _limited(count: int) -> int:

@@ -21,7 +21,7 @@ def test_a_header_tells_what_the_model_is(tmp_path: Path) -> None:
     assert header.text("general.architecture") == "llama"
     assert header.number("llama.context_length") == 512
     assert header.texts("tokenizer.ggml.tokens")[-1] == "<|im_end|>"
-    assert header.tensors == 11
+    assert len(header.tensors) == 11
     assert header.parameters == 57_856
 
 
