@@ -103,14 +103,14 @@ def _do(side: Side, request: dict[str, Any]) -> dict[str, Any]:
     if do == "query":
         questions, k = request["questions"], request["k"]
         return _each((lambda q=q: side.query(q, k)) for q in questions)
-    vectors = np.load(request["vectors"])[request["rows"]]
-    if do == "search":
+    if do in ("search", "dense"):
+        vectors, k = np.load(request["vectors"])[request["rows"]], request["k"]
+        if do == "dense":
+            return _each((lambda v=v: side.dense(v, k)) for v in vectors)
         pairs = zip(request["questions"], vectors, strict=True)
-        return _each((lambda q=q, v=v: side.search(q, v, request["k"])) for q, v in pairs)
-    if do == "dense":
-        return _each((lambda v=v: side.dense(v, request["k"])) for v in vectors)
-    handler = getattr(side, do)
-    return dict(handler(**request.get("with", {})))
+        return _each((lambda q=q, v=v: side.search(q, v, k)) for q, v in pairs)
+    # What only one side can do, by the name of its method.
+    return dict(getattr(side, do)(**request.get("with", {})))
 
 
 def _texts(request: dict[str, Any]) -> list[str]:

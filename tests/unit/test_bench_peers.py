@@ -48,6 +48,10 @@ def test_vectors_go_to_and_come_from_files(worker: Worker, texts: str, tmp_path:
     assert worker.ask("search", questions=["blue"], vectors=path, rows=[0], k=1)["found"] == [[2]]
 
 
+def test_what_only_one_side_can_do_is_asked_by_name(worker: Worker) -> None:
+    assert worker.ask("shout", **{"with": {"word": "sync"}}) == {"said": "SYNC"}
+
+
 def test_what_a_side_raises_is_reported_with_its_name_and_it_lives_on(worker: Worker) -> None:
     with pytest.raises(SideFailed, match=r"words failed at 'open': ValueError: no such precision; see .*side\.log"):
         worker.open(dtype="float16")
