@@ -1,7 +1,7 @@
 """How the library behaves as it grows: search latency, recall, loading, replacing, memory, from 1k to 1M chunks.
 
     python -m bench.search_scale                       1k, 10k, 100k
-    python -m bench.search_scale --sizes 1000 1000000  others; a million takes about half an hour and 6 GB of disk
+    python -m bench.search_scale --sizes 1000 1000000  others; a million was never run: expect 5 GB or so
 
 Synthetic on purpose, so that size is the only thing that changes: 384-dimensional unit vectors around one centre per
 500 chunks (noise .9 per coordinate: harder for a graph than text embeddings), texts of 120 words drawn from 50,000 by
