@@ -20,7 +20,7 @@ from openbook.records import Chunk, Document
 Count = Callable[[Sequence[str]], list[int]]
 """Tokens of each text, without special tokens: an Embedder's `count`."""
 
-TINY = 0.5
+TINY = 0.25
 """A section below this share of the budget may join a neighbour (docs/chunking.md)."""
 RESERVE = 8
 """Tokens left for what an embedder adds to a text: [CLS], [SEP], a prefix like "passage: "."""
