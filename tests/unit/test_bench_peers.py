@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,13 @@ def test_what_a_side_raises_is_reported_with_its_name_and_it_lives_on(worker: Wo
     assert worker.ask("hello")["versions"]
 
 
-def test_a_side_that_dies_is_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", [0.0, 1.0])
+def test_a_side_that_dies_is_reported(tmp_path: Path, wait: float) -> None:
     missing = Setup("words", sys.executable, "", script=tmp_path / "missing.py")
-    with Worker(missing, log=tmp_path / "side.log") as worker, pytest.raises(SideFailed, match="words died"):
-        worker.ask("hello")
+    with Worker(missing, log=tmp_path / "side.log") as worker:
+        time.sleep(wait)
+        with pytest.raises(SideFailed, match="words died"):
+            worker.ask("hello")
 
 
 def test_real_chunks_are_distinct_stand_in_the_documents_and_are_the_same_every_time() -> None:
