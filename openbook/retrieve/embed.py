@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ import numpy as np
 from openbook import provenance
 from openbook.errors import ModelError
 from openbook.records import ModelFiles
+from openbook.retrieve.runner import Runner
 from openbook.seams import Progress
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ class OpenVINOEmbedder:
         self._graph = compile_graph(files, precision, hint="THROUGHPUT")
         self._suffix = _suffix(self._tokens)
         self._inputs = {name for node in self._graph.inputs for name in node.get_names()}
-        self._lock = threading.Lock()
-        self._queue: Any = None
-        self._local = threading.local()
+        self._runner = Runner(self._graph)
 
     @property
     def fingerprint(self) -> str:
@@ -79,13 +77,14 @@ class OpenVINOEmbedder:
             ids = [self._cut(encoding.ids) for encoding in self._tokens.encode_batch_fast(window)]
             batches = list(batched([len(one) for one in ids]))
             target = vectors[start : start + WINDOW]
-            if len(batches) == 1:
-                # The calling thread's own request, so that a question never waits for a sync.
-                target[batches[0]] = self._request().infer(self._feed(ids, batches[0]), share_inputs=True)[0]
+            feeds = (self._feed(ids, batch) for batch in batches)
+            outputs = self._runner.each(feeds) if len(batches) > 1 else map(self._runner.one, feeds)
+            done = start
+            for batch, output in zip(batches, outputs, strict=True):
+                target[batch] = output
+                done += len(batch)
                 if progress is not None:
-                    progress("embed", start + len(window), len(texts))
-            else:
-                self._run(ids, batches, target, progress, start, len(texts))
+                    progress("embed", done, len(texts))
         return vectors
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -96,38 +95,6 @@ class OpenVINOEmbedder:
             encodings = self._tokens.encode_batch_fast(window, add_special_tokens=False)
             found.extend(len(encoding) for encoding in encodings)
         return found
-
-    def _run(
-        self,
-        ids: list[list[int]],
-        batches: list[list[int]],
-        target: Vectors,
-        progress: Progress | None,
-        done: int,
-        total: int,
-    ) -> None:
-        import openvino as ov
-
-        def store(request: Any, batch: list[int]) -> None:
-            target[batch] = request.get_output_tensor(0).data
-
-        with self._lock:
-            if self._queue is None:
-                self._queue = ov.AsyncInferQueue(self._graph)
-            self._queue.set_callback(store)
-            try:
-                for batch in batches:
-                    self._queue.start_async(self._feed(ids, batch), batch)
-                    done += len(batch)
-                    if progress is not None:
-                        progress("embed", done, total)
-            finally:
-                self._queue.wait_all()
-
-    def _request(self) -> Any:
-        if not hasattr(self._local, "request"):
-            self._local.request = self._graph.create_infer_request()
-        return self._local.request
 
     def _cut(self, ids: list[int]) -> list[int]:
         if len(ids) <= self.max_tokens:

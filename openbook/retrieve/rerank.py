@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from openbook.records import ModelFiles
 from openbook.retrieve.embed import batched, compile_graph, load_tokenizer, padded
+from openbook.retrieve.runner import Runner
 
 
 class OpenVINOReranker:
-    """A seams.Reranker over a cross-encoder graph; safe to use from several threads, which wait for one another.
+    """A seams.Reranker over a cross-encoder graph; safe to use from several threads.
 
     Raises ModelError when the files cannot be loaded.
     """
@@ -26,7 +27,7 @@ class OpenVINOReranker:
         self._graph = compile_graph(files, precision, hint="THROUGHPUT")
         self._inputs = {name for node in self._graph.inputs for name in node.get_names()}
         self._lock = threading.Lock()
-        self._queue: Any = None
+        self._runner = Runner(self._graph)
 
     @property
     def name(self) -> str:
@@ -35,29 +36,18 @@ class OpenVINOReranker:
 
     def score(self, question: str, texts: Sequence[str]) -> list[float]:
         """One raw logit per text in the given order, higher is better; comparable for one question only."""
-        import openvino as ov
-
         if not texts:
             return []
         scores = [0.0] * len(texts)
-
-        def store(request: Any, batch: list[int]) -> None:
-            for row, logits in zip(batch, request.get_output_tensor(0).data, strict=True):
-                # A two-class head puts "relevant" last.
-                scores[row] = float(logits[-1])
-
         with self._lock:
             pairs = self._pairs(question, texts)
-            ids, types = [pair.ids for pair in pairs], [pair.type_ids for pair in pairs]
-            if self._queue is None:
-                self._queue = ov.AsyncInferQueue(self._graph)
-            self._queue.set_callback(store)
-            try:
-                for batch in batched([len(row) for row in ids]):
-                    feed = padded([ids[row] for row in batch], [types[row] for row in batch], self._inputs)
-                    self._queue.start_async(feed, batch)
-            finally:
-                self._queue.wait_all()
+        ids, types = [pair.ids for pair in pairs], [pair.type_ids for pair in pairs]
+        batches = list(batched([len(row) for row in ids]))
+        feeds = (padded([ids[row] for row in batch], [types[row] for row in batch], self._inputs) for batch in batches)
+        for batch, logits in zip(batches, self._runner.each(feeds), strict=True):
+            for row, logit in zip(batch, logits, strict=True):
+                # A two-class head puts "relevant" last.
+                scores[row] = float(logit[-1])
         return scores
 
     def _pairs(self, question: str, texts: Sequence[str]) -> list[Any]:
