@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from openbook.errors import OpenbookError, UsageError
+from openbook.errors import LibraryError, OpenbookError, UsageError
 from openbook.records import Answer, Arm, Condition, Document, DocumentInfo, Message, Scope, SearchResult, SyncReport
 from openbook.seams import Progress
 from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
@@ -50,6 +52,7 @@ class Workspace:
         self._progress = progress
         self._prefer: Literal["start", "throughput"] = prefer
         self._house: House | None = None
+        self._builder: threading.Thread | None = None
 
     @classmethod
     def init(cls, path: str | Path, *, model: str | None = None, embedder: str | None = None) -> Self:
@@ -119,6 +122,8 @@ class Workspace:
     ) -> SyncReport:
         """Bring files, folders, globs or web pages into the library; what is unchanged costs a hash.
 
+        A large sync starts building a search graph in the background; see optimize().
+
         Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
         """
         from openbook.ingest.sync import sync
@@ -134,7 +139,7 @@ class Workspace:
             progress=progress,
         )
         if not dry_run:
-            self.house.library.sweep(keep=self.settings.library.keep_versions)
+            self._tidy()
         return report
 
     def watch(
@@ -151,8 +156,34 @@ class Workspace:
             acl=tuple(acl),
             progress=progress,
         ):
-            self.house.library.sweep(keep=self.settings.library.keep_versions)
+            self._tidy()
             yield report
+
+    def optimize(self, *, timeout: float | None = None) -> bool:
+        """Wait for the search graph that a sync builds in the background where it pays (from 10,000 new chunks on).
+
+        False when `timeout` seconds did not suffice. Searches and syncs go on meanwhile. Close the workspace, or stop
+        the process, and the old index stays.
+        """
+        builder = self._build()
+        builder.join(timeout)
+        return not builder.is_alive()
+
+    def _tidy(self) -> None:
+        self.house.library.sweep(keep=self.settings.library.keep_versions)
+        self._build()
+
+    def _build(self) -> threading.Thread:
+        if self._builder is None or not self._builder.is_alive():
+            library = self.house.library
+
+            def build() -> None:
+                with contextlib.suppress(LibraryError):  # closed meanwhile
+                    library.optimize()
+
+            self._builder = threading.Thread(target=build, name="openbook-optimize", daemon=True)
+            self._builder.start()
+        return self._builder
 
     def search(
         self,
@@ -234,6 +265,8 @@ class Workspace:
         if self._house is not None:
             self._house.close()
             self._house = None
+        if self._builder is not None:
+            self._builder.join()
 
     def __enter__(self) -> Self:
         return self

@@ -47,7 +47,7 @@ def check(answer: str, hits: Sequence[Hit], *, question: str = "") -> Checked:
     """Verify each sentence of an answer against the passages it cites, then against the others shown.
 
     A citation that the cited passage does not bear out is dropped; when another shown passage does bear the sentence
-    out, that one is cited instead.
+    out, that one is cited instead. A sentence said again is left out; a question is no claim and never supported.
     """
     known = {word.key for word in words(question) if not word.stop}
     prepared = [_Passage(hit) for hit in hits]
@@ -55,7 +55,13 @@ def check(answer: str, hits: Sequence[Hit], *, question: str = "") -> Checked:
     citations: list[Citation] = []
     pieces: list[str] = []
     position = 0
-    for number, claim in enumerate(_claims(answer, len(hits))):
+    said: set[str] = set()
+    for claim in _claims(answer, len(hits)):
+        if claim.text in said:
+            pieces.append(answer[position : claim.start].rstrip())
+            position = claim.end
+            continue
+        said.add(claim.text)
         order = [*claim.cited, *(index for index in range(len(hits)) if index not in claim.cited)]
         index, span = next(
             ((index, span) for index in order if (span := prepared[index].support(claim.text, known)) is not None),
@@ -63,7 +69,7 @@ def check(answer: str, hits: Sequence[Hit], *, question: str = "") -> Checked:
         )
         marker = ""
         if index is not None and span is not None:
-            citations.append(citation(hits[index], span, sentence=number))
+            citations.append(citation(hits[index], span, sentence=len(marked)))
             marker = f" [{index + 1}]"
         pieces.append(answer[position : claim.start] + _mark(claim.text, marker))
         position = claim.end
@@ -119,6 +125,8 @@ class _Passage:
 
     def support(self, claim: str, known: set[str]) -> Span | None:
         """The smallest supporting span, or None."""
+        if claim.endswith("?"):
+            return None
         verbatim = self._verbatim(claim)
         if verbatim is not None:
             return verbatim

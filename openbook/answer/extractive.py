@@ -5,6 +5,7 @@ It is an arm of its own, and what `ask` falls back to when nothing a model wrote
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ _ALONE, _WORDS, _WORDS_UNDER_HEADING, _PASSAGE, _OPENING = 0.5, 0.15, 0.15, 0.5,
 """Weights beside the cosine of the sentence under its heading (1.0); chosen on the handbook's development questions."""
 _SECOND_WITHIN = 0.05
 _MAX_SENTENCE = 600
+_LINK_TEXT = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|https?://\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def _share(asked: set[str], text: str) -> float:
 
 
 def _written(chosen: Sequence[_Candidate], hits: Sequence[Hit]) -> Checked:
-    lines = [" ".join(one.text.split()) for one in chosen]
+    lines = [" ".join(_LINK_TEXT.sub(r"\1", one.text).split()) for one in chosen]
     return Checked(
         text=" ".join(f"{line} [{one.hit + 1}]" for line, one in zip(lines, chosen, strict=True)),
         sentences=tuple(Sentence(line, supported=True) for line in lines),
@@ -76,12 +79,13 @@ def _written(chosen: Sequence[_Candidate], hits: Sequence[Hit]) -> Checked:
 
 
 def _worth(text: str, span: Span) -> bool:
-    """Not a heading, not a fragment of one word, not a whole table."""
+    """Not a heading, not a lone link or word, not a whole table."""
     line_start = text.rfind("\n", 0, span.start) + 1
+    sentence = text[span.start : span.end]
     return (
         "#" not in text[line_start : span.start]
-        and " " in text[span.start : span.end]
-        and (span.end - span.start <= _MAX_SENTENCE)
+        and " " in _LINK.sub("", sentence).strip()
+        and len(sentence) <= _MAX_SENTENCE
     )
 
 

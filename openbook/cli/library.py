@@ -67,7 +67,10 @@ def sync(
         return
     with progress_bar() as progress, opened(workspace, progress=progress) as ws:
         report = ws.sync(targets, acl=acl, dry_run=dry_run, allow_mass_delete=allow_mass_delete, progress=progress)
-    show(report)
+        show(report)
+        if not dry_run and not ws.optimize(timeout=1.0):
+            err().print("building the search graph for faster searches; Ctrl-C is safe", style="dim")
+            ws.optimize()
     if report.failed and not (report.added or report.changed or report.renamed or report.removed or report.unchanged):
         raise click.exceptions.Exit(1)
 

@@ -81,6 +81,17 @@ def test_a_verbatim_piece_of_a_negated_clause_is_not_support() -> None:
     assert not check("accrue more than 5 days of sick leave", HITS).citations
 
 
+def test_a_sentence_said_again_is_left_out() -> None:
+    checked = check("Dogs are welcome on Fridays. Pigs fly. " * 5, HITS)
+    assert checked.text == "Dogs are welcome on Fridays [2]. Pigs fly."
+    assert [sentence.supported for sentence in checked.sentences] == [True, False]
+    assert len(checked.citations) == 1
+
+
+def test_an_echoed_question_is_no_supported_claim() -> None:
+    assert not check("Are dogs welcome in the office on Fridays?", HITS).citations
+
+
 @given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=50))
 def test_any_text_can_be_checked_and_every_quote_stands_at_its_offsets(answer: str, passage: str, asked: str) -> None:
     hits = (hit(passage, "a"), hit(answer, "b", start=7))
