@@ -27,7 +27,7 @@ def test_every_4_bit_weight_of_the_graph_is_the_ggufs() -> None:
 
 
 def same_rows(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
-    """Equal up to the order of rows, which rotary weights change, and the rounding of zero points to f16 (to integers it is about 1)."""
+    """Equal but for the order of rows and zero points rounded to f16 (rounded to integers, sums differ by about 1)."""
     first, second = (np.sort(part.sum(axis=1)) for part in (one, other))
     return bool(np.allclose(first, second, atol=0.1))
 
