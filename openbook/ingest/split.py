@@ -11,11 +11,16 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate, pairwise, takewhile
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from openbook.records import Chunk, Document
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 Count = Callable[[Sequence[str]], list[int]]
 """Tokens of each text, without special tokens: an Embedder's `count`."""
@@ -124,11 +129,7 @@ def _sections(text: str) -> list[_Section]:
 
 def _headings(text: str) -> list[tuple[int, int, int, str]]:
     """(start, start of what follows, level, title) of each heading."""
-    from markdown_it import MarkdownIt
-
-    parser = MarkdownIt("commonmark").disable("reference")
-    parser.core.ruler.disable(["inline", "text_join"])
-    inline = MarkdownIt("commonmark")
+    parser, inline = _parsers()
     lines = [0, *(match.end() for match in _LINE_END.finditer(text)), len(text)]
     tokens = parser.parse(text)
     found = []
@@ -143,6 +144,16 @@ def _headings(text: str) -> list[tuple[int, int, int, str]]:
             title = "".join(span.content for span in spans if span.type in _SHOWN).strip() or title
         found.append((lines[token.map[0]], lines[token.map[1]], int(token.tag[1]), title))
     return found
+
+
+@cache
+def _parsers() -> tuple[MarkdownIt, MarkdownIt]:
+    """One for the blocks of a text and one for the words of a heading; making them takes longer than most texts."""
+    from markdown_it import MarkdownIt
+
+    blocks = MarkdownIt("commonmark").disable("reference")
+    blocks.core.ruler.disable(["inline", "text_join"])
+    return blocks, MarkdownIt("commonmark")
 
 
 def _join(sections: Sequence[_Section], text: str, budget: int, size: _Sizes) -> Iterator[_Section]:
