@@ -50,7 +50,9 @@ class Ingest(_Section):
     """How files become chunks, and what is refused."""
 
     chunk_tokens: Annotated[int, Field(ge=32, le=4096)] = 200
-    overlap_tokens: Annotated[int, Field(ge=0)] = 0
+    """Of the embedder (docs/chunking.md); a chunk with its title and headings never exceeds the embedder's input."""
+    overlap_tokens: Annotated[int, Field(ge=0)] = 30
+    """Repeated from one chunk of a long section in the next; never more than half a chunk."""
     max_file_mb: Annotated[float, Field(gt=0)] = 200
     max_pages: Annotated[int, Field(gt=0)] = 5000
     max_unpacked_mb: Annotated[float, Field(gt=0)] = 1000
@@ -64,7 +66,7 @@ class Ingest(_Section):
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Ingest:
-        if self.overlap_tokens * 2 > self.chunk_tokens:
+        if "overlap_tokens" in self.model_fields_set and self.overlap_tokens * 2 > self.chunk_tokens:
             raise ValueError("overlap_tokens may be at most half of chunk_tokens")
         return self
 
