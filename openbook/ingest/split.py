@@ -45,7 +45,7 @@ _WINDOW = 10
 
 
 def split(
-    document: Document, *, count: Count, max_tokens: int, chunk_tokens: int = 200, overlap_tokens: int = 0
+    document: Document, *, count: Count, max_tokens: int, chunk_tokens: int = 200, overlap_tokens: int = 30
 ) -> list[Chunk]:
     """Split a document into chunks of at most `chunk_tokens` tokens, in reading order.
 
