@@ -202,7 +202,9 @@ def _spans(text: str, section: _Section, budget: int, overlap: int, size: _Sizes
     first, reach = True, 1 + _WINDOW * budget * len(whole) // tokens
     while start < section.end:
         window = text[start : min(section.end, start + reach)]
-        pieces = MarkdownSplitter.from_callback(size, room, overlap=min(overlap, room - 1)).chunk_indices(window)
+        engine = MarkdownSplitter.from_callback(size, room, overlap=min(overlap, room - 1))
+        # Python takes four control characters for white space that the engine does not.
+        pieces = [(offset, piece) for offset, piece in engine.chunk_indices(window) if piece.strip()]
         final = start + len(window) == section.end
         keep = 1 if first else len(pieces) if final else max(1, len(pieces) - 1)
         for offset, piece in pieces[:keep]:
