@@ -8,7 +8,7 @@ its old or its new state, and the next sync finds what is left to do.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,15 +47,17 @@ def sync(
     Raises UsageError for a target that never existed, SourceVanished when most of a source is gone, and what the
     library raises; batches committed before that stay.
     """
-    stored = Stored(library.documents())
-    selections = list[Selection]()
-    for target in targets:
-        if not is_address(target):
-            selections.append(select(target, [*stored.sources, *(key_of(one.root) for one in selections)]))
+
+    def choose(sources: Collection[str]) -> list[Selection]:
+        chosen: list[Selection] = []
+        for target in targets:
+            if not is_address(target):
+                chosen.append(select(target, [*sources, *(key_of(one.root) for one in chosen)]))
+        return chosen
+
     return bring(
-        selections,
+        choose,
         addresses=list(dict.fromkeys(canonical(target) for target in targets if is_address(target))),
-        stored=stored,
         library=library,
         embedder=embedder,
         settings=settings,
@@ -69,10 +71,9 @@ def sync(
 
 
 def bring(
-    selections: Sequence[Selection],
+    choose: Callable[[Collection[str]], Sequence[Selection]],
     *,
     addresses: Sequence[str],
-    stored: Stored,
     library: Library,
     embedder: Embedder,
     settings: Ingest,
@@ -83,13 +84,14 @@ def bring(
     clock: Callable[[], float],
     note: str,
 ) -> SyncReport:
-    """Sync what has been selected, given what is stored; see `sync`."""
+    """Sync what `choose` selects, given the sources known so far, and the pages at `addresses`; see `sync`."""
     started = clock()
+    stored = Stored(library.documents())
     max_bytes = int(settings.max_file_mb * 1e6)
     with TemporaryDirectory(prefix="openbook-") as folder:
         pages, failed = _fetch(addresses, Path(folder), max_bytes)
         plan = make(
-            selections,
+            choose(stored.sources),
             stored,
             formats=formats(),
             acl=acl,
@@ -98,12 +100,12 @@ def bring(
             pages=pages,
         )
         plan.failed |= failed
-        work = _Work(plan, library, embedder, settings)
+        work = _Work(plan, stored, library, embedder, settings)
         if dry_run:
             work.foresee()
         else:
             work.do(Writer(library, embedder, progress=progress, clock=clock, note=note), progress)
-    return work.report(stored, seconds=clock() - started, dry_run=dry_run)
+    return work.report(seconds=clock() - started, dry_run=dry_run)
 
 
 def _fetch(
@@ -123,7 +125,7 @@ def _fetch(
 class _Work:
     """A plan being carried out, and the tally of it."""
 
-    def __init__(self, plan: Plan, library: Library, embedder: Embedder, settings: Ingest) -> None:
+    def __init__(self, plan: Plan, stored: Stored, library: Library, embedder: Embedder, settings: Ingest) -> None:
         self._plan, self._library, self._embedder, self._settings = plan, library, embedder, settings
         self._names: dict[str, list[str]] = {"added": [], "changed": [], "renamed": [], "removed": []}
         self._unchanged = [info.name for info in plan.unchanged]
@@ -132,6 +134,12 @@ class _Work:
         self._chunks = 0
         self._names["renamed"].extend(f"{old} -> {new}" for old, new in plan.rename)
         self._names["removed"].extend(plan.remove)
+        # What the library will hold, for finding duplicates without reading twenty thousand rows again.
+        self._hashes = {info.name: info.hash for info in stored.documents}
+        for name in plan.remove:
+            del self._hashes[name]
+        for old, new in plan.rename:
+            self._hashes[new] = self._hashes.pop(old)
 
     def do(self, writer: Writer, progress: Progress | None) -> None:
         """Read and write everything."""
@@ -154,15 +162,13 @@ class _Work:
                 self._names["renamed"].append(f"{file.moved[0].name} -> {file.name}")
             else:
                 self._names["changed" if file.stored else "added"].append(file.name)
+            for info in (*file.stored, *file.moved):
+                del self._hashes[info.name]
+            self._hashes[file.name] = file.hash
 
-    def report(self, stored: Stored, *, seconds: float, dry_run: bool) -> SyncReport:
+    def report(self, *, seconds: float, dry_run: bool) -> SyncReport:
         """What was done, or with dry_run would be."""
         names = {kind: tuple(sorted(found)) for kind, found in self._names.items()}
-        written = any(names.values()) and not dry_run
-        documents = self._library.documents() if written else stored.documents
-        hashes = [(info.name, info.hash) for info in documents]
-        if dry_run:
-            hashes += [(file.name, file.hash) for file in self._plan.read if not file.stored]
         passed = self._plan.passed_over
         if passed:
             kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in passed.most_common(8))
@@ -179,7 +185,7 @@ class _Work:
             chunks=self._chunks,
             seconds=seconds,
             library_version=self._library.version(),
-            duplicates=self._duplicates(hashes),
+            duplicates=self._duplicates(),
             notes=tuple(self._notes),
             dry_run=dry_run,
             paths=names,
@@ -204,7 +210,7 @@ class _Work:
                 documents.append(document)
             if earlier is not None and earlier.name in gone:
                 gone.discard(earlier.name)
-                writer.remove(earlier.name)
+                self._remove(earlier.name, writer)
         for document in documents:
             self._notes.extend(f"{document.name}: {note}" for note in document.notes)
             chunks = split(
@@ -215,9 +221,14 @@ class _Work:
                 overlap_tokens=self._settings.overlap_tokens,
             )
             writer.put(document, chunks, acl=file.acl, source=file.source)
+            self._hashes[document.name] = document.hash
         for name in sorted(gone):
-            writer.remove(name)
+            self._remove(name, writer)
             self._names["removed"].append(name)
+
+    def _remove(self, name: str, writer: Writer) -> None:
+        writer.remove(name)
+        del self._hashes[name]
 
     def _tally(self, file: File, document: Document, earlier: DocumentInfo | None) -> bool:
         """Count a document that was read; False when it need not be written."""
@@ -241,13 +252,13 @@ class _Work:
         stored = self._library.document(document.name)
         return stored is not None and (stored.text, stored.title) == (document.text, document.title)
 
-    def _duplicates(self, hashes: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    def _duplicates(self) -> tuple[tuple[str, str], ...]:
         """(name, earlier name with the same bytes) of the documents this sync looked at."""
         ours = {*self._unchanged, *self._names["added"], *self._names["changed"]}
         ours.update(pair.partition(" -> ")[2] for pair in self._names["renamed"])
         first: dict[str, str] = {}
         found = []
-        for name, content in hashes:
+        for name, content in self._hashes.items():
             earlier = first.setdefault(content, name)
             if earlier != name and name in ours:
                 found.append((name, earlier))

@@ -46,9 +46,8 @@ def watch(
 
     def again(chosen: Sequence[Selection]) -> SyncReport:
         return bring(
-            chosen,
+            lambda _: chosen,
             addresses=(),
-            stored=Stored(library.documents()),
             library=library,
             embedder=embedder,
             settings=settings,
