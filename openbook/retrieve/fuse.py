@@ -6,9 +6,9 @@ scores are mapped to [0, 1] by mean +- 3 standard deviations, then added.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev
 from typing import Literal
 
 from openbook.records import Candidates, Scored
@@ -29,35 +29,34 @@ class Fused:
 
 
 def fuse(
-    found: Candidates, *, method: Literal["rrf", "dbsf"], dense_weight: float = 1.0, lexical_weight: float = 1.0
+    found: Candidates,
+    *,
+    method: Literal["rrf", "dbsf"],
+    dense_weight: float = 1.0,
+    lexical_weight: float = 1.0,
+    limit: int | None = None,
 ) -> list[Fused]:
-    """Chunks of both lists, best first; ties go to the better dense score, then the lower id.
+    """The best `limit` chunks of both lists (None: all); ties go to the better dense score, then the lower id.
 
     >>> lists = Candidates((Scored(1, 0.9), Scored(2, 0.5)), (Scored(2, 8.0),), version=1)
     >>> [chunk.id for chunk in fuse(lists, method="rrf")]
     [2, 1]
     """
     points = _reciprocal_ranks if method == "rrf" else _distribution
-    dense, lexical = points(found.dense), points(found.lexical)
     scores: dict[int, float] = {}
-    for scored, values, weight in ((found.dense, dense, dense_weight), (found.lexical, lexical, lexical_weight)):
+    for scored, weight in ((found.dense, dense_weight), (found.lexical, lexical_weight)):
         if weight > 0:
-            for one, value in zip(scored, values, strict=True):
+            for one, value in zip(scored, points(scored), strict=True):
                 scores[one.id] = scores.get(one.id, 0.0) + weight * value
-    dense_at = {one.id: (rank, one) for rank, one in enumerate(found.dense, start=1)}
-    lexical_at = {one.id: (rank, one) for rank, one in enumerate(found.lexical, start=1)}
-    fused = [
-        Fused(
-            id=id_,
-            score=score,
-            dense=dense_at[id_][1] if id_ in dense_at else None,
-            dense_rank=dense_at[id_][0] if id_ in dense_at else None,
-            lexical=lexical_at[id_][1] if id_ in lexical_at else None,
-            lexical_rank=lexical_at[id_][0] if id_ in lexical_at else None,
-        )
-        for id_, score in scores.items()
-    ]
-    return sorted(fused, key=lambda one: (-one.score, -(one.dense.score if one.dense else -2.0), one.id))
+    dense = {one.id: (rank, one) for rank, one in enumerate(found.dense, start=1)}
+    lexical = {one.id: (rank, one) for rank, one in enumerate(found.lexical, start=1)}
+    order = sorted(scores, key=lambda id_: (-scores[id_], -dense[id_][1].score if id_ in dense else 2.0, id_))
+    made: list[Fused] = []
+    for id_ in order[:limit]:
+        dense_rank, dense_hit = dense.get(id_, (None, None))
+        lexical_rank, lexical_hit = lexical.get(id_, (None, None))
+        made.append(Fused(id_, scores[id_], dense_hit, dense_rank, lexical_hit, lexical_rank))
+    return made
 
 
 def _reciprocal_ranks(scored: Sequence[Scored]) -> list[float]:
@@ -68,7 +67,8 @@ def _distribution(scored: Sequence[Scored]) -> list[float]:
     if not scored:
         return []
     values = [one.score for one in scored]
-    middle, spread = fmean(values), pstdev(values)
+    middle = sum(values) / len(values)
+    spread = math.sqrt(sum((value - middle) ** 2 for value in values) / len(values))
     if spread == 0:
         return [0.5] * len(values)
     low = middle - 3 * spread

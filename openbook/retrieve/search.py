@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from openbook.records import Candidates, Chunk, Hit, Scope, SearchResult
@@ -42,7 +42,7 @@ class HybridSearcher:
             return SearchResult((), scope.version or self._library.version(), {"embed": 0.0, "search": 0.0})
         found, embedded = self.candidates(question, scope=scope, limit=max(k, self._settings.candidates))
         depth = max(k, self._settings.rerank_depth) if self._reranker else k
-        hits = self._hits(self.fused(found), depth)
+        hits = self._hits(found, depth)
         searched = time.perf_counter()
         seconds = {"embed": embedded - started, "search": searched - embedded}
         if self._reranker and hits:
@@ -56,7 +56,7 @@ class HybridSearcher:
         embedded = time.perf_counter()
         return self._library.candidates(vector, question, scope=scope, limit=limit), embedded
 
-    def fused(self, found: Candidates) -> list[Fused]:
+    def fused(self, found: Candidates, *, limit: int | None = None) -> list[Fused]:
         """The candidates in the order of the settings' fusion."""
         settings = self._settings
         return fuse(
@@ -64,24 +64,26 @@ class HybridSearcher:
             method=settings.fusion,
             dense_weight=settings.dense_weight,
             lexical_weight=settings.lexical_weight,
+            limit=limit,
         )
 
-    def _hits(self, ranked: Sequence[Fused], wanted: int) -> list[Hit]:
+    def _hits(self, found: Candidates, wanted: int) -> list[Hit]:
         kept: list[Hit] = []
-        for one, chunk in self._in_order(ranked, batch=2 * wanted):
-            if not any(similar(chunk.text, hit.chunk.text, at_least=self._settings.near_duplicate) for hit in kept):
-                kept.append(hit_of(one, chunk))
-                if len(kept) == wanted:
-                    break
+        texts: list[str] = []
+        looked_at = 0
+        while len(kept) < wanted:
+            # As a rule nothing collapses and the first round suffices.
+            some = self.fused(found, limit=looked_at + wanted - len(kept))[looked_at:]
+            if not some:
+                break
+            looked_at += len(some)
+            chunks = self._library.chunks([one.id for one in some])
+            for one in some:
+                text = " ".join(chunks[one.id].text.split()) if one.id in chunks else None
+                if text and not any(_alike(text, other, at_least=self._settings.near_duplicate) for other in texts):
+                    texts.append(text)
+                    kept.append(hit_of(one, chunks[one.id]))
         return kept
-
-    def _in_order(self, ranked: Sequence[Fused], *, batch: int) -> Iterator[tuple[Fused, Chunk]]:
-        for start in range(0, len(ranked), batch):
-            part = ranked[start : start + batch]
-            chunks = self._library.chunks([one.id for one in part])
-            for one in part:
-                if one.id in chunks:
-                    yield one, chunks[one.id]
 
 
 def clean(question: str) -> str:
@@ -102,13 +104,16 @@ def similar(one: str, other: str, *, at_least: float) -> bool:
     >>> similar("Leave is 15 days.", "Leave  is 15 days.", at_least=1.0)
     True
     """
-    from rapidfuzz import fuzz
+    return _alike(" ".join(one.split()), " ".join(other.split()), at_least=at_least)
 
-    one, other = " ".join(one.split()), " ".join(other.split())
+
+def _alike(one: str, other: str, *, at_least: float) -> bool:
     if one == other:
         return True
     if at_least >= 1 or min(len(one), len(other)) < at_least * max(len(one), len(other)):
         return False
+    from rapidfuzz import fuzz
+
     return fuzz.ratio(one, other, score_cutoff=100 * at_least) > 0
 
 
