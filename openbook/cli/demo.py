@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openbook.cli.common import example, json_option, out, print_json, progress_bar
+from openbook.prompt import ABSTENTION
 
 if TYPE_CHECKING:
     from openbook.records import Answer
@@ -92,8 +93,10 @@ def _ask(ws: Workspace, question: str, step: str, shown: _Shown) -> None:
     stream = ws.stream(question)
     first: float | None = None
     for piece in stream:
-        first = first if first is not None else time.perf_counter() - started
-        shown.piece(piece)
+        if first is None:
+            first = time.perf_counter() - started
+            shown.piece("" if piece == ABSTENTION else "the model writes: ")
+        shown.piece("" if piece == ABSTENTION else piece)
     shown.answer(step, stream.answer)
     if not stream.answer.abstained and first is not None:
         shown.seconds[f"{step}: to the first token"] = round(first, 3)
@@ -127,7 +130,7 @@ class _Shown:
         self.answers.append({"step": step, **answer_json(answer)})
         if self._quiet:
             return
-        self._console.print("\n", answer_text(answer), sep="")
+        self._console.print("" if answer.abstained else "\nchecked answer: ", answer_text(answer), sep="")
         if answer.abstained:
             self._console.print("(declined: no passage was good enough)", style="dim")
         self._console.print(sources_text(answer), end="")

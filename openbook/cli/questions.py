@@ -23,6 +23,7 @@ from openbook.cli.common import (
     workspace_option,
 )
 from openbook.errors import UsageError
+from openbook.prompt import ABSTENTION
 from openbook.records import Message, Scope
 
 if TYPE_CHECKING:
@@ -208,10 +209,8 @@ def _streamed(stream: Any) -> Answer:
     from openbook.cli.show import answer_text, sources_text
 
     live = sys.stdout.isatty()
-    written: list[str] = []
     for piece in stream:
-        written.append(piece)
-        if live:
+        if live and piece != ABSTENTION:
             click.secho(piece, dim=True, nl=False)
     answer: Answer = stream.answer
     if live:

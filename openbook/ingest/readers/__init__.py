@@ -163,6 +163,8 @@ def _guarded(kind: str, call: Callable[[], _Result]) -> _Result:
         raise ReadError(one_line(str(error))) from None
     except OpenbookError:
         raise
+    except ImportError as error:
+        raise ReadError(f"an installation without {error.name or error}; install openbook anew") from error
     except Exception as error:
         reason = one_line(str(error)) or "no reason given"
         raise ReadError(f"damaged {kind} file ({type(error).__name__}: {reason[:_REASON_LENGTH]})") from error
