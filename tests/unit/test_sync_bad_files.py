@@ -187,3 +187,45 @@ def test_a_script_without_a_main_guard_can_sync(desk: Desk) -> None:
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
+def test_a_killed_sync_leaves_no_child_behind(tmp_path: Path) -> None:
+    fake = tmp_path / "fake" / "sitecustomize.py"
+    fake.parent.mkdir()
+    fake.write_text(
+        "import time\nfrom openbook.ingest import readers\nreaders.read = lambda *args, **options: time.sleep(600)\n"
+    )
+    (tmp_path / "slow.csv").write_text(CSV)
+    script = (
+        "from pathlib import Path\n"
+        "from openbook.ingest.plan import File\n"
+        "from openbook.ingest.reading import Reading\n"
+        "from openbook.settings import Ingest\n"
+        f"path = Path({str(tmp_path / 'slow.csv')!r})\n"
+        "with Reading(Ingest()) as reading: list(reading.read([File('', path, '', '', (), '')]))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(fake.parent)})
+    until = time.monotonic() + 30
+    children: list[str] = []
+    while not children and time.monotonic() < until:
+        time.sleep(0.1)
+        children = [
+            pid
+            for task in Path(f"/proc/{parent.pid}/task").iterdir()
+            for pid in (task / "children").read_text().split()
+        ]
+    assert children
+    time.sleep(1.0)  # until the child is at work
+    parent.kill()
+    parent.wait()
+    while any(_alive(pid) for pid in children):
+        assert time.monotonic() < until, "a child outlived its parent"
+        time.sleep(0.1)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
