@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -119,12 +117,3 @@ def test_losing_most_of_the_source_is_reported_and_watching_goes_on(desk: Desk) 
             assert "7 of 8" in report.failed[0].reason
         assert counts(report) == (0, 1, 0, 0, 0)
     assert len(desk.names()) == 8
-
-
-def test_ctrl_c_ends_a_watch_without_an_error(desk: Desk) -> None:
-    desk.write("a.md", "First.")
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    found = list(watch([str(desk.files)], library=desk.library, embedder=desk.embedder, settings=Ingest()))
-    timer.join()
-    assert [counts(report) for report in found] == [(1, 0, 0, 0, 0)]
