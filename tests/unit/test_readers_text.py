@@ -159,3 +159,14 @@ def test_a_pages_dates_and_author_come_from_its_meta_tags() -> None:
 def test_a_pages_own_charset_is_believed() -> None:
     source = '<html><head><meta charset="windows-1251"></head><body><p>Отпуск</p></body></html>'
     assert read(source.encode("cp1251"), "a.html").text == "Отпуск"
+
+
+def test_a_pdf_stored_in_a_zip_is_read_out_of_it() -> None:
+    import io
+    import zipfile
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        archive.write(next(iter(sorted(DOCUMENTS.rglob("*.pdf")))), "paper.pdf")
+    found = readers.read_bytes(packed.getvalue(), name="all.zip", limits=Ingest()).documents
+    assert [(one.name, one.format) for one in found] == [("all.zip!/paper.pdf", "pdf")]

@@ -88,10 +88,10 @@ def detect(data: bytes, name: str) -> str:
     if not data.strip(b"\0 \t\r\n\xef\xbb\xbf"):
         raise ReadError("the file is empty")
     by_name = EXTENSIONS.get(PurePosixPath(name.rsplit("!/", 1)[-1]).suffix.lower())
-    if data.lstrip().startswith(b"%PDF-") or (by_name not in _TEXT and b"%PDF-" in data[:1024]):
-        return "pdf"
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _in_zip(data)
+    if data.lstrip().startswith(b"%PDF-") or (by_name not in _TEXT and b"%PDF-" in data[:1024]):
+        return "pdf"
     if data.startswith(_OLE):
         return _in_ole(data)
     for signature, label in _FOREIGN:
