@@ -29,6 +29,9 @@ class Runner:
         self._pool = ThreadPoolExecutor(
             max_workers=int(graph.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")), thread_name_prefix="openbook-infer"
         )
+        # The binding's first inference sets up statics while waiting for the interpreter lock: two threads that begin
+        # together can wait for each other for ever. So the first one runs here, alone.
+        self.one({node.get_any_name(): np.ones((1, 2), dtype=np.int64) for node in graph.inputs})
 
     def one(self, feed: dict[str, Ids]) -> Output:
         """The first output for one batch, on the calling thread: a question never waits for a sync."""
