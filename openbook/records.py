@@ -171,6 +171,35 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A place in a document's text."""
+
+    document: str
+    start: int
+    end: int
+
+
+CaseKind = Literal["answerable", "unanswerable", "conflict", "behaviour", "fresh", "general"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A question and what a right answer is; what training is made from and what measuring asks."""
+
+    question: str
+    gold: tuple[str, ...] = ()
+    """Any of them in an answer makes it right, the best wording first; empty for unanswerable questions."""
+    spans: tuple[Span, ...] = ()
+    """Where documents hold a gold text, each enough by itself."""
+    kind: CaseKind = "answerable"
+    origin: Literal["given", "heading", "sentence", "endpoint"] = "given"
+    """Given by the user, or made from a heading, by rule from a sentence, by a model behind an endpoint."""
+    history: tuple[Message, ...] = ()
+    """Earlier turns, for a question that needs them."""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How text is generated. Temperature 0 is greedy."""
 

@@ -210,6 +210,27 @@ class Finetune(_Section):
         return self
 
 
+class Reading(_Section):
+    """What lessons a model that learns to read retrieved passages gets; defaults as measured in docs/reading.md."""
+
+    target: Literal["quote", "answer", "quote+answer"] = "quote"
+    """The reply to learn: the sentence that holds the answer, verbatim, the answer alone, or both."""
+    refusal: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Share of the lessons whose passages do not hold the answer; each of their questions is also answered."""
+    conflict: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    """Share of the lessons whose passage says otherwise than the documents; the reply follows the passage."""
+    style: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Share of the user's own example conversations, when some are given."""
+    distractors: Literal["hard", "random"] = "hard"
+    """The passages beside the right one: those the retriever finds, or any."""
+    questions: Annotated[int, Field(ge=1)] = 2000
+    """At most so many questions are made from the library."""
+    review: Annotated[int, Field(ge=0)] = 30
+    """Questions shown to a person for accepting or rejecting."""
+    groups: tuple[str, ...] = ()
+    """Documents only these groups may see are learned from too; without it, only documents open to all."""
+
+
 class Settings(_Section):
     """The whole of openbook.toml."""
 
@@ -221,6 +242,7 @@ class Settings(_Section):
     retrieve: Retrieve = Retrieve()
     answer: AnswerSettings = AnswerSettings()
     finetune: Finetune = Finetune()
+    reading: Reading = Reading()
 
 
 def load(path: Path) -> Settings:
