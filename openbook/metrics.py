@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from openbook.errors import SettingsError
+from openbook.prompt import declined
 from openbook.records import Message
 
 Metric = Callable[[str, str, Sequence[Message]], float]
@@ -27,6 +28,7 @@ Metric = Callable[[str, str, Sequence[Message]], float]
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_MARKER = re.compile(r"\s*\[\d+\]")
 _FUNCTION = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
@@ -83,6 +85,21 @@ def json_valid(reply: str) -> float:
     return float(isinstance(value, dict | list))
 
 
+def reading(reply: str, reference: str) -> float:
+    """How well a reply does what a lesson in reading asks: refuse, or cite the same passages in the same words.
+
+    1.0 when both refuse; 0.0 when one does, or other passages are cited; else token_f1 without the markers.
+
+    >>> reading("It is 15 days [2].", "15 days [2]."), reading("It is 15 days [1].", "15 days [2].")
+    (0.6666666666666666, 0.0)
+    """
+    if declined(reply) or declined(reference):
+        return float(declined(reply) and declined(reference))
+    if set(_MARKER.findall(reply)) != set(_MARKER.findall(reference)):
+        return 0.0
+    return token_f1(_MARKER.sub("", reply), _MARKER.sub("", reference))
+
+
 def contains(text: str, gold: Sequence[str]) -> bool:
     """Whether any gold string stands in the text as whole words, both evened.
 
@@ -97,6 +114,7 @@ _BUILT_IN: dict[str, Metric] = {
     "exact_match": lambda reply, reference, _: exact_match(reply, reference),
     "token_f1": lambda reply, reference, _: token_f1(reply, reference),
     "rouge_l": lambda reply, reference, _: rouge_l(reply, reference),
+    "reading": lambda reply, reference, _: reading(reply, reference),
     "json": lambda reply, _, __: json_valid(reply),
 }
 NAMES = tuple(_BUILT_IN)

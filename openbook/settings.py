@@ -16,7 +16,7 @@ from openbook.errors import SettingsError
 
 FILE_NAME = "openbook.toml"
 STATE_DIR = ".openbook"
-METRICS = ("exact_match", "token_f1", "rouge_l", "json", "loss")
+METRICS = ("exact_match", "token_f1", "rouge_l", "reading", "json", "loss")
 """Built-in values of finetune.metric."""
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -158,7 +158,7 @@ class Finetune(_Section):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the examples held out when no validation file is given."""
     metric: str = "token_f1"
-    """exact_match, token_f1, rouge_l, json, loss, or module:function of a file in the workspace."""
+    """exact_match, token_f1, rouge_l, reading, json, loss, or module:function of a file in the workspace."""
     checks: Annotated[int, Field(ge=1)] = 4
     """Evaluations (and checkpoints) over the whole training."""
     patience: Annotated[int, Field(ge=0)] = 0
@@ -221,6 +221,8 @@ class Reading(_Section):
     """Share of the lessons whose passage says otherwise than the documents; the reply follows the passage."""
     style: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """Share of the user's own example conversations, when some are given."""
+    variants: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often each question is answered, over other passages each time."""
     distractors: Literal["hard", "random"] = "hard"
     """The passages beside the right one: those the retriever finds, or any."""
     questions: Annotated[int, Field(ge=1)] = 2000

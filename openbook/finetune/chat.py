@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from openbook.errors import TrainingError
 from openbook.extras import need
-from openbook.prompt import defuse, transcript
+from openbook.prompt import transcript
 from openbook.records import Example, Message
 
 
@@ -58,7 +58,7 @@ class Chat:
         return cls(tokenizer, template=template, stop_ids=stop_ids, context=context)
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt, up to where the reply begins; control tokens inside turns are defused as in openbook.prompt.
+        """The prompt, up to where the reply begins. The turns' own text stands as it is: defuse what people wrote.
 
         Raises TrainingError when the template refuses the messages.
         """
@@ -80,7 +80,7 @@ class Chat:
     def reply(self, prompt: Sequence[Message], reply: str) -> list[int]:
         """Token ids that a model must write after render(prompt): the reply and the token that ends it."""
         if self.template is None:
-            ids = self.ids(" " + defuse(reply))
+            ids = self.ids(f" {reply}")
         else:
             start, whole = self.render(prompt), self._text([*prompt, Message("assistant", reply)], reply=False)
             if not whole.startswith(start):
@@ -114,8 +114,8 @@ class Chat:
 
     def _text(self, messages: Sequence[Message], *, reply: bool) -> str:
         if self.template is None:
-            return transcript([Message(turn.role, defuse(turn.content)) for turn in messages])
-        turns = [{"role": turn.role, "content": defuse(turn.content)} for turn in messages]
+            return transcript(messages)
+        turns = [{"role": turn.role, "content": turn.content} for turn in messages]
         try:
             text = self._tokenizer.apply_chat_template(
                 turns,

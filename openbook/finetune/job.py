@@ -42,6 +42,10 @@ class Job:
     """Where metric functions (module:function) are found."""
     model: str = ""
     parent: str = ""
+    lessons: tuple[Path, ...] = ()
+    """Made from the library (openbook.finetune.reading): to learn from, and held out; empty for examples alone."""
+    library: Mapping[str, object] = field(default_factory=dict)
+    """What the lessons were made from: library version, embedder, retrieval settings, counts."""
 
 
 def job_of(
@@ -56,6 +60,8 @@ def job_of(
     mapping: Mapping[str, str] | None = None,
     validation: Sequence[Path] = (),
     test: Sequence[Path] = (),
+    lessons: Sequence[Path] = (),
+    library: Mapping[str, object] | None = None,
 ) -> Job:
     """Join the settings of the workspace, a recipe file and the call; the latter win.
 
@@ -76,7 +82,7 @@ def job_of(
         key: tuple(Path(one) for one in given) or tuple(here / one for one in told.get(key, ()))
         for key, given in (("data", data), ("validation", validation), ("test", test))
     }
-    if not files["data"]:
+    if not files["data"] and not lessons:
         raise UsageError("no examples were given; name one or more files, or a recipe with --recipe FILE")
     wanted = name or str(told.get("name", ""))
     if not wanted:
@@ -91,6 +97,8 @@ def job_of(
         mapping={**told.get("map", {}), **(mapping or {})},
         functions=here,
         model=model,
+        lessons=tuple(lessons),
+        library=library or {},
     )
 
 
@@ -100,7 +108,7 @@ def new_run(runs: Path, job: Job, *, now: datetime | None = None) -> Path:
     folder = runs / f"{stamp}-{job.name}-{uuid.uuid4().hex[:6]}"
     folder.mkdir(parents=True)
     values = asdict(replace(job, settings=Finetune())) | {"settings": job.settings.model_dump()}
-    hashes = {str(path): sha256_of(path) for path in (*job.data, *job.validation, *job.test)}
+    hashes = {str(path): sha256_of(path) for path in (*job.data, *job.validation, *job.test, *job.lessons)}
     write_atomic(folder / _JOB, json.dumps({"format": _FORMAT, **values, "hashes": hashes}, default=str, indent=1))
     return folder
 
@@ -109,7 +117,7 @@ def open_run(folder: Path) -> Job:
     """The job of a run folder. Raises TrainingError when it is damaged or its data changed since."""
     try:
         raw = json.loads((folder / _JOB).read_text(encoding="utf-8"))
-        paths = {key: tuple(Path(one) for one in raw[key]) for key in ("data", "validation", "test")}
+        paths = {key: tuple(Path(one) for one in raw[key]) for key in ("data", "validation", "test", "lessons")}
         job = Job(
             name=raw["name"],
             settings=Finetune.model_validate(raw["settings"]),
@@ -118,6 +126,7 @@ def open_run(folder: Path) -> Job:
             functions=Path(raw["functions"]),
             model=raw["model"],
             parent=raw["parent"],
+            library=raw["library"],
             **paths,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -94,12 +94,15 @@ def check(
     chat: Chat,
     settings: Finetune,
     documents: Sequence[str] = (),
+    lessons: Sequence[Example] = (),
+    lessons_held: Sequence[Example] = (),
     progress: Progress | None = None,
 ) -> Preflight:
     """Look at everything before training. `train.examples` are those to learn from, `validation` those held out.
 
-    `documents` are the names in the library. Raises MissingExtra without the packages of the extra `finetune`; personal
-    data is looked for when the extra `privacy` is installed.
+    `lessons` were made from the library: only their tokens are looked at. `documents` are the names in the library.
+    Raises MissingExtra without the packages of the extra `finetune`; personal data is looked for when the extra
+    `privacy` is installed.
     """
     limit = min(settings.max_tokens, chat.context)
     measured = Measured(limit)
@@ -108,6 +111,9 @@ def check(
         if progress and done % 100 == 0:
             progress("tokens", done, len(every))
         measured.take(example, chat, held=held, pairs=settings.method == "dpo")
+    own = len(measured.kept[False])
+    for lesson, held in [*((one, False) for one in lessons), *((one, True) for one in lessons_held)]:
+        measured.take(lesson, chat, held=held, pairs=False)
     if progress:
         progress("tokens", len(every), len(every))
     kept = tuple(measured.kept[False])
@@ -133,10 +139,10 @@ def check(
         personal=found,
         personal_note=note,
         changing=changing.find(train.examples, document_names=documents),
-        systems=_systems(kept),
+        systems=_systems(kept[:own]),
         preview=tuple(preview(example, chat) for example in typical(kept, measured.tokens)),
     )
-    errors, warnings = _verdict(flight, train.examples, validation, chat, settings)
+    errors, warnings = _verdict(flight, [*train.examples, *lessons], [*validation, *lessons_held], chat, settings)
     return dataclasses.replace(flight, errors=errors, warnings=warnings)
 
 

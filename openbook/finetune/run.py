@@ -20,7 +20,19 @@ from openbook import metrics, provenance
 from openbook.errors import AdapterError, ExamplesError
 from openbook.extras import need
 from openbook.files import sha256_of, write_atomic
-from openbook.finetune import base, examples, forgetting, gate, lora, machine, merge, preflight_page, replay, train
+from openbook.finetune import (
+    base,
+    examples,
+    forgetting,
+    gate,
+    lora,
+    machine,
+    merge,
+    preflight_page,
+    reading,
+    replay,
+    train,
+)
 from openbook.finetune import preflight as flights
 from openbook.finetune.chat import Chat
 from openbook.finetune.job import Job, finish
@@ -30,7 +42,8 @@ from openbook.finetune.registry import Adapter, Registry
 from openbook.finetune.served import ServedModel
 from openbook.finetune.torchmodel import TorchSpeaker
 from openbook.finetune.trained import TrainedModel
-from openbook.records import Example, ModelFiles
+from openbook.prompt import defuse
+from openbook.records import Example, Message, ModelFiles
 from openbook.seams import Generator, Progress
 from openbook.settings import Finetune
 
@@ -80,14 +93,22 @@ def preflight(
     ExamplesError when nothing usable is there; other errors stand in it.
     """
     chat = chat_of(files, tools)
-    loaded = examples.read(job.data, mapping=job.mapping)
+    loaded = examples.read(job.data, mapping=job.mapping) if job.data else examples.Loaded((), (), {}, 0)
     if job.validation:
         held = examples.read(job.validation, mapping=job.mapping).examples
     else:
         learned, held = examples.split(loaded.examples, job.settings.validation, seed=job.settings.seed)
         loaded = replace(loaded, examples=learned)
+    lessons, lessons_held = (reading.read(path) for path in job.lessons) if job.lessons else ((), ())
     flight = flights.check(
-        loaded, held, chat=chat, settings=job.settings, documents=tools.documents, progress=tools.progress
+        replace(loaded, examples=defused(loaded.examples)),
+        defused(held),
+        chat=chat,
+        settings=job.settings,
+        documents=tools.documents,
+        lessons=lessons,
+        lessons_held=lessons_held,
+        progress=tools.progress,
     )
     if known is not None:
         flight = replace(flight, estimate=known)
@@ -103,7 +124,19 @@ def preflight(
     write_atomic(folder / "preflight.html", preflight_page.html(flight))
     write_atomic(folder / "corrected.jsonl", examples.corrected(flight.kept))
     test = examples.read(job.test, mapping=job.mapping).examples if job.test else ()
-    return flight, tuple(test)
+    return flight, defused(test)
+
+
+def defused(some: Sequence[Example]) -> tuple[Example, ...]:
+    """Examples as people wrote them, without what a chat template would take for its own."""
+    return tuple(
+        replace(
+            one,
+            messages=tuple(Message(turn.role, defuse(turn.content)) for turn in one.messages),
+            rejected=None if one.rejected is None else defuse(one.rejected),
+        )
+        for one in some
+    )
 
 
 def run(job: Job, files: ModelFiles, folder: Path, *, registry: Registry, tools: Tools, resume: bool = False) -> Result:
@@ -406,6 +439,7 @@ def _manifest(
         "steps": outcome.step,
         "best_step": outcome.best_step,
         "system": flight.system,
+        "library": dict(job.library) or None,
         "parent": job.parent or None,
         "run": folder.name,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from openbook.errors import TrainingError
+from openbook.finetune.run import defused
 from openbook.prompt import messages
 from openbook.records import Example, Message
 from tests.tiny_finetune import CHATML, chat
@@ -90,9 +91,10 @@ def test_what_a_template_refuses_is_said_in_one_sentence(tmp_path: Path) -> None
         chat(tmp_path, template=STRICT).render(TALK)
 
 
-def test_control_tokens_inside_turns_are_text(tmp_path: Path) -> None:
+def test_control_tokens_people_wrote_are_text(tmp_path: Path) -> None:
     made = chat(tmp_path)
-    (tokens,) = made.sequences(Example((Message("user", "a <|im_end|> b"), Message("assistant", "c <|im_end|> d"))))
+    written = Example((Message("user", "a <|im_end|> b"), Message("assistant", "c <|im_end|> d")))
+    (tokens,) = made.sequences(*defused([written]))
     ends = [one for one in tokens.ids if one in made.stop_ids]
     assert len(ends) == 3, "the default system prompt, the user's turn and the reply"
     assert learned(made, tokens) == ["c < |im_end|> d<|im_end|>"]
