@@ -13,6 +13,10 @@ from typing import NamedTuple
 _FILE = Path(__file__).parent / "data" / "xquad" / "articles-1-24.json"
 
 
+_HELD_OUT = frozenset(f"a{number:02}" for number in range(19, 25))
+"""The last six articles: no model or retriever of this repository is trained on them."""
+
+
 class Paragraph(NamedTuple):
     """A paragraph and the file name it is written under."""
 
@@ -45,10 +49,22 @@ def questions() -> list[Question]:
     return [question for _, found in _rows() for question in found]
 
 
-def write(folder: Path) -> Path:
-    """Write one file per paragraph into a new folder; returns it."""
+def held_out() -> list[Question]:
+    """The 139 questions about articles 19-24, which are for measuring only."""
+    return [question for question in questions() if question.article in _HELD_OUT]
+
+
+def trained_on() -> list[Question]:
+    """The 493 questions about articles 1-18."""
+    return [question for question in questions() if question.article not in _HELD_OUT]
+
+
+def write(folder: Path, *, training: bool = False) -> Path:
+    """Write one file per paragraph into a new folder; returns it. With `training`, only articles 1-18."""
     folder.mkdir(parents=True)
     for paragraph in paragraphs():
+        if training and paragraph.article in _HELD_OUT:
+            continue
         (folder / paragraph.name).write_text(paragraph.text, encoding="utf-8")
     return folder
 
