@@ -95,14 +95,14 @@ class _Maker:
         self._instructions = instructions
         self._chance = chance
         self.counts: Counter[str] = Counter()
-        self._near: dict[Place, list[int]] = {}
-        """By passage: the questions the retriever finds it for."""
+        self._near: dict[Place, list[tuple[int, int]]] = {}
+        """By passage: the questions the retriever finds it for, and its rank there."""
         self._hits: dict[Place, Hit] = {}
         for number, source in enumerate(self._sources):
             for hit in (source.gold, *source.found):
                 self._hits.setdefault(_place(hit), hit)
-            for hit in source.found:
-                self._near.setdefault(_place(hit), []).append(number)
+            for rank, hit in enumerate(source.found, start=1):
+                self._near.setdefault(_place(hit), []).append((number, rank))
 
     def variant(self) -> Iterator[Example]:
         """Every question answered once, and the share of refusals."""
@@ -159,9 +159,13 @@ class _Maker:
         due = round((self.counts["answer"]) * share / (1 - share)) - self.counts["refusal"]
         if due <= 0:
             return
-        near = {number for hit in shown for number in self._near.get(_place(hit), ())} - set(asked)
-        pool = sorted(near)
-        self._chance.shuffle(pool)
+        near: dict[int, int] = {}
+        for hit in shown:
+            for number, rank in self._near.get(_place(hit), ()):
+                near[number] = min(rank, near.get(number, rank))
+        # Mostly questions for which serving would show these very passages.
+        keys = {number: rank * self._chance.random() for number, rank in near.items() if number not in asked}
+        pool = sorted(keys, key=lambda number: keys[number])
         places = {_place(hit) for hit in shown}
         most = max(2, answered)
         for number in pool:
