@@ -35,6 +35,8 @@ class Models(_Section):
     embedder: str = "all-minilm-l6-v2"
     reranker: str = ""
     """A catalogue name, or "" for none."""
+    reader: Literal["auto", "none"] = "auto"
+    """auto: the LoRA bundled for the generator, where there is one, is used when it answers from passages."""
     offline: bool = False
     """Never download; also set by the environment variable OPENBOOK_OFFLINE=1."""
 
