@@ -47,6 +47,8 @@ class Facts:
     eos_token_ids: tuple[int, ...] = ()
     dimensions: int = 0
     pooling: Literal["mean", "cls", ""] = ""
+    query_prefix: str = ""
+    document_prefix: str = ""
     parameters: int = 0
     licence: str = ""
 
@@ -149,14 +151,22 @@ def encoder(
     width = model.outputs[0].get_partial_shape()[1]
     # Half precision keeps the vectors (cosine > 0.99999) and halves the file; an ONNX file keeps its own.
     ov.save_model(model, into / GRAPH, compress_to_fp16=weights.exists())
-    longest = max_tokens or int(_json(folder / "sentence_bert_config.json").get("max_seq_length") or 0)
+    prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return Facts(
-        context=longest or min(int(config.get("max_position_embeddings", 512)), 512),
+        context=max_tokens or _longest(folder, min(int(config.get("max_position_embeddings", 512)), 512)),
         architecture=str(config.get("model_type", "")),
         dimensions=width.get_length() if kind == "embedder" and width.is_static else 0,
         pooling=pooling if kind == "embedder" else "",
+        query_prefix=str(prompts.get("query") or ""),
+        document_prefix=str(prompts.get("document") or ""),
         parameters=parameters,
     )
+
+
+def _longest(folder: Path, most: int) -> int:
+    """Longest input the folder's sentence-transformers files ask for; newer releases keep it with the tokenizer."""
+    asked = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return min(int(asked or _json(folder / "tokenizer_config.json").get("model_max_length") or most), most)
 
 
 def _from_onnx(path: Path, kind: Kind, name: str, pooling: Literal["mean", "cls"]) -> Any:
@@ -186,7 +196,8 @@ def _onnx(folder: Path) -> Path | None:
 
 
 def _pooling(folder: Path) -> Literal["mean", "cls"]:
-    return "cls" if _json(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token") else "mean"
+    config = _json(folder / "1_Pooling" / "config.json")
+    return "cls" if config.get("pooling_mode_cls_token") or config.get("pooling_mode") == "cls" else "mean"
 
 
 def _json(path: Path) -> dict[str, Any]:

