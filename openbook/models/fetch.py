@@ -8,7 +8,8 @@ Knows nothing of how models run.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +51,8 @@ def ensure(name: str, *, offline: bool = False, progress: Progress | None = None
     place = _place(name)
     found = home.read(place)
     if found is None:
-        if offline:
-            raise ModelError(
-                f"model {name!r} is not on this machine and downloads are switched off (offline); "
-                f"run once with a network: openbook models pull {name}"
-            )
+        if offline and not _waits(name):
+            raise _absent(name)
         return _fetch(name, progress)
     home.check_sizes(found, place, mend=f"openbook models pull {name}")
     return home.files(found, place)
@@ -65,6 +63,32 @@ def pull(name: str, *, progress: Progress | None = None, offline: bool = False) 
     if _is_path(name) or offline:
         return ensure(name, offline=offline, progress=progress)
     return _fetch(name, progress)
+
+
+@contextmanager
+def original(name: str, *, offline: bool = False, progress: Progress | None = None) -> Iterator[Path]:
+    """The GGUF of a model of the catalogue, fetched if need be but not converted; nobody moves it until the end.
+
+    Raises ModelError as ensure does.
+    """
+    place = _place(name)
+    with home.locked(place, name, progress):
+        found = home.read(place)
+        if found is not None:
+            home.check_sizes(found, place, mend=f"openbook models pull {name}")
+            yield place / ORIGINAL
+            return
+        if offline and not _waits(name):
+            raise _absent(name)
+        staging = _staging(place)
+        download_into(staging, name, progress)
+        yield staging / ORIGINAL
+
+
+def identity(name: str) -> str | None:
+    """Hash of a catalogue model's weights as they came: those here, else those to come; None when not known yet."""
+    found = home.read(_place(name))
+    return str(found["sha256"]) if found is not None else get(name).sha256
 
 
 def installed(name: str) -> bool:
@@ -114,7 +138,7 @@ def convert_into(gguf: Path, folder: Path, *, name: str, progress: Progress | No
         shutil.rmtree(staging, ignore_errors=True)
     original = folder / ORIGINAL if kept else None
     converted = Converted(facts, folder, disk.sha256_of(gguf), original)
-    record = _record(converted, name=name, kind="generator", folder=folder)
+    record = local.record(converted, name=name, kind="generator", folder=folder)
     home.write(record, folder, [*made, *([original] if original is not None else [])])
     if progress is not None:
         progress(f"{name}: convert", 1, 1)
@@ -141,6 +165,20 @@ def download_into(staging: Path, name: str, progress: Progress | None = None) ->
     return hashes
 
 
+def _waits(name: str) -> bool:
+    """Whether a model of the catalogue is downloaded, verified, but not converted yet."""
+    if looks_like_hub(name):
+        return False
+    return all((_staging(_place(name)) / file.name).exists() for file in get(name).files)
+
+
+def _absent(name: str) -> ModelError:
+    return ModelError(
+        f"model {name!r} is not on this machine and downloads are switched off (offline); "
+        f"run once with a network: openbook models pull {name}"
+    )
+
+
 def _is_path(name: str) -> bool:
     return looks_like_path(name) and not looks_like_hub(name)
 
@@ -151,6 +189,10 @@ def _root() -> Path:
 
 def _place(name: str) -> Path:
     return _root() / "hub" / name.replace("/", "--") if looks_like_hub(name) else _root() / get(name).name
+
+
+def _staging(place: Path) -> Path:
+    return place.with_name(f".{place.name}.part")
 
 
 def _of_hub(name: str, found: home.Manifest | None) -> Model:
@@ -170,7 +212,7 @@ def _fetch(name: str, progress: Progress | None) -> ModelFiles:
         found = home.read(place)
         if found is not None and home.verified(found, place):
             return home.files(found, place)
-        return fetched(name, place, place.with_name(f".{place.name}.part"), progress)
+        return fetched(name, place, _staging(place), progress)
 
 
 def _fetch_hub(name: str, place: Path, staging: Path, progress: Progress | None) -> ModelFiles:
@@ -182,7 +224,7 @@ def _fetch_hub(name: str, place: Path, staging: Path, progress: Progress | None)
     size = sum(path.stat().st_size for path in folder.iterdir())
     with download.writing(staging / convert.GRAPH, 2 * size), local.openvino_errors(name):
         converted = local.transformers(folder, staging, name=name, progress=progress)
-    return home.publish(_record(converted, name=name, kind="generator", folder=staging), staging, place)
+    return home.publish(local.record(converted, name=name, kind="generator", folder=staging), staging, place)
 
 
 def _fetch_known(name: str, place: Path, staging: Path, progress: Progress | None) -> ModelFiles:
@@ -194,41 +236,8 @@ def _fetch_known(name: str, place: Path, staging: Path, progress: Progress | Non
             (staging / file.name).unlink(missing_ok=True)
     original = staging / ORIGINAL if (staging / ORIGINAL).exists() else None
     converted = Converted(facts, staging, hashes[model.files[0].name], original)
-    record = replace(
-        _record(converted, name=name, kind=model.kind, folder=staging),
-        context=model.context,
-        query_prefix=model.query_prefix,
-        document_prefix=model.document_prefix,
-        licence=model.licence,
-        parameters=model.parameters,
-    )
+    record = local.with_facts(local.record(converted, name=name, kind=model.kind, folder=staging), model)
     return home.publish(record, staging, place, fetched=hashes)
-
-
-def _record(converted: Converted, *, name: str, kind: Kind, folder: Path) -> ModelFiles:
-    facts = converted.facts
-    return ModelFiles(
-        name=name,
-        kind=kind,
-        folder=converted.folder,
-        model=converted.folder / convert.GRAPH,
-        sha256=converted.sha256,
-        context=facts.context,
-        cache_dir=folder / "compiled",
-        original=converted.original,
-        transformers=converted.transformers,
-        architecture=facts.architecture,
-        chat_template=facts.chat_template,
-        bos_token=facts.bos_token,
-        eos_token=facts.eos_token,
-        eos_token_ids=facts.eos_token_ids,
-        dimensions=facts.dimensions,
-        pooling=facts.pooling,
-        query_prefix=facts.query_prefix,
-        document_prefix=facts.document_prefix,
-        licence=facts.licence,
-        parameters=facts.parameters,
-    )
 
 
 def _download(model: Model, staging: Path, old: Mapping[str, Any] | None, progress: Progress | None) -> dict[str, str]:
@@ -302,8 +311,8 @@ def _local(path: Path, progress: Progress | None) -> ModelFiles:
         found = home.read(place)
         if found is not None:
             return home.files(found, place)
-        staging = place.with_name(f".{place.name}.part")
+        staging = _staging(place)
         shutil.rmtree(staging, ignore_errors=True)
         converted = local.converted(path, described, staging, progress)
-        record = _record(converted, name=described.name, kind=described.kind, folder=staging)
+        record = local.record(converted, name=described.name, kind=described.kind, folder=staging)
         return home.publish(record, staging, place)

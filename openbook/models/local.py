@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openbook import files as disk
@@ -19,6 +19,7 @@ from openbook.models import convert, download, to_gguf
 from openbook.models.catalogue import File, FileSource, Kind, Model
 from openbook.models.gguf import read_header
 from openbook.models.weights import stored
+from openbook.records import ModelFiles
 from openbook.seams import Progress
 
 ORIGINAL = "model.gguf"
@@ -109,6 +110,45 @@ def transformers(folder: Path, into: Path, *, name: str, progress: Progress | No
     facts = convert.gguf(into / ORIGINAL, name=name)
     sha256 = to_gguf.weights_hash(folder)
     return Converted(facts, into, sha256, original=into / ORIGINAL, transformers=folder)
+
+
+def record(converted: Converted, *, name: str, kind: Kind, folder: Path) -> ModelFiles:
+    """The record of a converted model that will stand in `folder`."""
+    facts = converted.facts
+    return ModelFiles(
+        name=name,
+        kind=kind,
+        folder=converted.folder,
+        model=converted.folder / convert.GRAPH,
+        sha256=converted.sha256,
+        context=facts.context,
+        cache_dir=folder / "compiled",
+        original=converted.original,
+        transformers=converted.transformers,
+        architecture=facts.architecture,
+        chat_template=facts.chat_template,
+        bos_token=facts.bos_token,
+        eos_token=facts.eos_token,
+        eos_token_ids=facts.eos_token_ids,
+        dimensions=facts.dimensions,
+        pooling=facts.pooling,
+        query_prefix=facts.query_prefix,
+        document_prefix=facts.document_prefix,
+        licence=facts.licence,
+        parameters=facts.parameters,
+    )
+
+
+def with_facts(record: ModelFiles, model: Model) -> ModelFiles:
+    """The record with what the catalogue knows better than the files."""
+    return replace(
+        record,
+        context=model.context,
+        query_prefix=model.query_prefix,
+        document_prefix=model.document_prefix,
+        licence=model.licence,
+        parameters=model.parameters,
+    )
 
 
 def is_transformers(path: Path) -> bool:
