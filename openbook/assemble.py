@@ -127,6 +127,40 @@ class House:
             generator=None if arm == "extractive" else tuned,
             adapter=chosen.ref if chosen is not None else None,
             system=chosen.system if chosen is not None else WITHOUT_PASSAGES,
+            notes=self._changed_since(chosen) if chosen is not None and reads else (),
+        )
+
+    def serving(self) -> dict[str, object]:
+        """What decides which passages a model is shown and how: an adapter that learned to read depends on it."""
+        from openbook.prompt import fingerprint
+
+        settings = self.settings
+        return {
+            "embedder": self.embedder.fingerprint,
+            "reranker": settings.models.reranker,
+            "retrieve": settings.retrieve.model_dump(),
+            "passages": settings.answer.passages,
+            "chunk_tokens": settings.ingest.chunk_tokens,
+            "overlap_tokens": settings.ingest.overlap_tokens,
+            "instructions": settings.answer.instructions,
+            "prompt": fingerprint(),
+        }
+
+    def _changed_since(self, adapter: Adapter) -> tuple[str, ...]:
+        """What a person should know when the retriever is not the one the adapter learned with."""
+        learned = adapter.manifest.get("library")
+        if not learned:
+            return (
+                f"the adapter {adapter.ref} never learned to read passages, which usually makes such answers worse; "
+                "train one with: openbook finetune --from-library",
+            )
+        now = self.serving()
+        changed = sorted(key for key, value in now.items() if learned["serving"].get(key) != value)
+        if not changed:
+            return ()
+        return (
+            f"the adapter {adapter.ref} learned to read what another retriever found: {', '.join(changed)} changed "
+            "since; measure it again, or train it again with: openbook finetune --from-library",
         )
 
     def _adapter(self, arm: Arm, ref: str | None) -> Adapter | None:

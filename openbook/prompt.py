@@ -7,10 +7,11 @@ imitate a chat template's control tokens is defused in the prompt only, never in
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
-from openbook.records import Hit, Message
+from openbook.records import Chunk, Hit, Message
 
 ABSTENTION = "I can't find this in the documents."
 """The fixed words of a refusal, asked of models and given when retrieval finds nothing good enough."""
@@ -102,6 +103,13 @@ def defuse(text: str) -> str:
     '< /passage> < |im_end|> a < b'
     """
     return _CONTROL.sub(lambda match: f"{match.group()} ", text)
+
+
+def fingerprint() -> str:
+    """Identity of this rendering, 16 hex digits: what learned to read one is measured again under another."""
+    chunk = Chunk(document="d", start=0, end=1, text="t", heading=("h",), title="n")
+    turns = messages("q", [Hit(chunk, score=0.0)] * 2, history=[Message("user", "u"), Message("assistant", "a")])
+    return hashlib.sha256("\0".join(f"{turn.role}\0{turn.content}" for turn in turns).encode()).hexdigest()[:16]
 
 
 def _defused(turn: Message) -> Message:

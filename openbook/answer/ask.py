@@ -80,8 +80,11 @@ class Assistant:
         generator: Callable[[], Generator] | None = None,
         adapter: str | None = None,
         system: str | None = WITHOUT_PASSAGES,
+        notes: Sequence[str] = (),
     ) -> None:
         """`generator` is called when first needed, so that a model loads while passages are sought.
+
+        `notes` stand first in every answer's notes.
 
         `system` is the system prompt of questions without passages (see openbook.prompt.messages).
         """
@@ -93,6 +96,7 @@ class Assistant:
         self._generator = generator
         self._adapter = adapter
         self._system = system
+        self._notes = tuple(notes)
 
     def ask(
         self,
@@ -130,11 +134,11 @@ class Assistant:
         elif not found.hits or (found.asked is not None and not self._confident(found.asked, found.hits)):
             notes = (EMPTY_NOTE,) if not found.hits and found.version == 0 else ()
             yield ABSTENTION
-            yield _timed(_declined(replace(base, notes=notes)), started)
+            yield self._timed(_declined(replace(base, notes=notes)), started)
         elif self._arm == "extractive":
             checked = self._extract(found.asked or question, found.hits)
             yield checked.text
-            yield _timed(
+            yield self._timed(
                 replace(base, text=checked.text, citations=checked.citations, sentences=checked.sentences), started
             )
         else:
@@ -180,7 +184,7 @@ class Assistant:
             seconds=replace(base.seconds, prefill=done.prefill_seconds, decode=done.decode_seconds),
             notes=tuple(notes),
         )
-        yield _timed(self._checked(answer, done.text, question), started)
+        yield self._timed(self._checked(answer, done.text, question), started)
 
     def _checked(self, answer: Answer, text: str, question: str) -> Answer:
         if self._arm in ("base", "tuned"):
@@ -218,6 +222,10 @@ class Assistant:
         if self._embedder is None:
             return cite.Checked(ABSTENTION, (), ())
         return extractive.extract(question, hits, self._embedder)
+
+    def _timed(self, answer: Answer, started: float) -> Answer:
+        seconds = replace(answer.seconds, total=time.perf_counter() - started)
+        return replace(answer, seconds=seconds, notes=(*self._notes, *answer.notes))
 
     def _blank(self, found: _Found) -> Answer:
         return Answer(
@@ -279,5 +287,3 @@ def _declined(answer: Answer) -> Answer:
     return replace(answer, text=ABSTENTION, abstained=True, sentences=(), citations=())
 
 
-def _timed(answer: Answer, started: float) -> Answer:
-    return replace(answer, seconds=replace(answer.seconds, total=time.perf_counter() - started))
