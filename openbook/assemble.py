@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openbook.answer.ask import Assistant
     from openbook.finetune.registry import Adapter, Registry
     from openbook.finetune.run import Tools
+    from openbook.readers import Reader
     from openbook.retrieve.search import HybridSearcher
 
 EXTRACTIVE = "extractive"
@@ -38,14 +39,19 @@ class House:
         *,
         progress: Progress | None = None,
         prefer: Literal["start", "throughput"] = "throughput",
+        readers: Path | None = None,
     ) -> None:
-        """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process."""
+        """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process.
+
+        `readers` is where the bundled readers lie; None is in this package.
+        """
         self.root = root
         self.settings = settings
         self._progress = progress
         self._prefer: Literal["start", "throughput"] = prefer
+        self._readers = readers
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="openbook-load")
-        self._generator: Future[Generator] | None = None
+        self._generators: dict[bool, Future[Generator]] = {}
         self._tuned: dict[str, Generator] = {}
 
     @cached_property
@@ -84,16 +90,22 @@ class House:
 
         return HybridSearcher(self.library, self.embedder, self.settings.retrieve, reranker=self.reranker)
 
-    def generator(self) -> Generator:
-        """The language model of the settings; waits for it to load."""
-        self.start_generator()
-        assert self._generator is not None
-        return self._generator.result()
+    def generator(self, *, reads: bool = False) -> Generator:
+        """The language model of the settings; waits for it to load. With `reads`, the one that reads passages."""
+        return self.start_generator(reads=reads).result()
 
-    def start_generator(self) -> None:
-        """Begin loading the language model in the background."""
-        if self._generator is None:
-            self._generator = self._pool.submit(self._load_generator)
+    def start_generator(self, *, reads: bool = False) -> Future[Generator]:
+        """Begin loading the language model in the background; with `reads`, with its bundled reader if it has one."""
+        bundled = self.reader if reads else None
+        which = bundled is not None
+        if which not in self._generators:
+            self._generators[which] = self._pool.submit(self._load_generator, bundled)
+        return self._generators[which]
+
+    @cached_property
+    def reader(self) -> Reader | None:
+        """The bundled reader in force; see reader_of."""
+        return reader_of(self.settings, home=self._readers)
 
     @property
     def adapters(self) -> Registry:
@@ -116,16 +128,17 @@ class House:
             arm = "extractive"
         reads = arm not in ("base", "tuned")
         if arm != "extractive" and chosen is None:
-            self.start_generator()
-        tuned = partial(self._load_tuned, chosen) if chosen is not None else self.generator
+            self.start_generator(reads=reads)
+        answering = partial(self.generator, reads=reads) if chosen is None else partial(self._load_tuned, chosen)
+        added = self.reader if arm == "rag" else chosen
         return Assistant(
             arm=arm,
             settings=self.settings.answer,
             library_version=lambda: self.library.version() if reads else 0,
             searcher=self.searcher if reads else None,
             embedder=self.embedder if reads else None,
-            generator=None if arm == "extractive" else tuned,
-            adapter=chosen.ref if chosen is not None else None,
+            generator=None if arm == "extractive" else answering,
+            adapter=added.ref if added is not None else None,
             system=chosen.system if chosen is not None else WITHOUT_PASSAGES,
             notes=self._changed_since(chosen) if chosen is not None and reads else (),
         )
@@ -235,14 +248,15 @@ class House:
     def close(self) -> None:
         """Release the library and the models."""
         self._pool.shutdown(wait=True)
-        if self._generator is not None and self._generator.exception() is None:
-            self._generator.result().close()
+        for loaded in self._generators.values():
+            if loaded.exception() is None:
+                loaded.result().close()
         for generator in self._tuned.values():
             generator.close()
         if "library" in self.__dict__:
             self.library.close()
 
-    def _load_generator(self) -> Generator:
+    def _load_generator(self, bundled: Reader | None) -> Generator:
         name = self.settings.models.generator
         if name == EXTRACTIVE:
             raise SettingsError(f"models.generator is {EXTRACTIVE!r}: no language model is set, so this arm cannot run")
@@ -252,7 +266,11 @@ class House:
             return EndpointGenerator(self.settings.endpoint)
         from openbook.answer.generators.openvino import OpenVINOGenerator
 
-        return OpenVINOGenerator(self._files(name, "generator"), prefer=self._prefer)
+        if bundled is not None:
+            files = with_reader(bundled, offline=offline(self.settings), progress=self._progress)
+        else:
+            files = self._files(name, "generator")
+        return OpenVINOGenerator(files, prefer=self._prefer)
 
     def _files(self, name: str, kind: Literal["embedder", "generator", "reranker"]) -> ModelFiles:
         from openbook.models import fetch
@@ -266,3 +284,31 @@ class House:
 def offline(settings: Settings) -> bool:
     """Whether downloads are switched off, by the settings or OPENBOOK_OFFLINE=1."""
     return settings.models.offline or os.environ.get("OPENBOOK_OFFLINE", "") not in ("", "0")
+
+
+def reader_of(settings: Settings, *, home: Path | None = None) -> Reader | None:
+    """The bundled reader in force: None when the generator has none, has other weights, or it is switched off.
+
+    `home` is where the readers lie; None is in this package.
+    """
+    from openbook import readers
+    from openbook.models import fetch
+
+    name = settings.models.generator
+    found = readers.find(name, home=home or readers.HOME) if settings.models.reader == "auto" else None
+    return found if found is not None and fetch.identity(name) == found.base_sha256 else None
+
+
+def with_reader(reader: Reader, *, offline: bool = False, progress: Progress | None = None) -> ModelFiles:
+    """The files of a reader's model with the reader merged in; made and converted at the first call, then kept.
+
+    Raises ModelError as openbook.models.fetch.ensure does.
+    """
+    from openbook.finetune.merge import merge_gguf
+    from openbook.models.derive import derived
+
+    def merge(base: Path, out: Path) -> None:
+        reader.verify()
+        merge_gguf(base, reader.folder, out)
+
+    return derived(reader.name, reader.identity, merge, says="prepare reader", offline=offline, progress=progress)

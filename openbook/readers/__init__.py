@@ -23,8 +23,6 @@ from openbook.records import Chunk, Hit, Message
 
 HOME = Path(__file__).parent
 """Where the bundled readers lie."""
-REF = "reader (bundled)"
-"""What an answer names as its adapter when a reader wrote it."""
 FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -45,6 +43,11 @@ class Reader:
     def base_sha256(self) -> str:
         """Hash of the weights it was trained on."""
         return str(self.manifest["base"]["sha256"])
+
+    @property
+    def ref(self) -> str:
+        """What an answer names as its adapter."""
+        return "reader (bundled)"
 
     @property
     def identity(self) -> str:
