@@ -301,6 +301,9 @@ class Change:
     rename: Sequence[tuple[str, str]] = ()
     """(old name, new name) of documents whose content did not change."""
     remove: Sequence[str] = ()
+    embedder: str = ""
+    """Fingerprint of what made the vectors; "" is what the library uses. A library that changed over to another
+    embedder meanwhile embeds the chunks anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +337,45 @@ class VersionInfo:
     documents: int
     chunks: int
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One measure of retrieval with the embedder of before and the other, question by question."""
+
+    measure: str
+    """"recall@5", "mrr@10" (of the given cases), or "overlap@10" (same hits for texts of the library itself)."""
+    before: float
+    after: float
+    difference: float
+    """after - before, with its 95 % interval over resampled questions."""
+    low: float
+    high: float
+    n: int
+    """Questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A library's change to another embedder, done or (dry_run) foreseen."""
+
+    source: str
+    """The embedder of before, as openbook.toml names it; its fingerprint when no name is known."""
+    target: str
+    chunks: int
+    """Chunks of all kept versions, each with a vector of the target."""
+    embedded: int
+    """Those embedded now; the others were left by an earlier, interrupted migration, or by one rolled back."""
+    seconds: float
+    """Wall seconds of embedding; with dry_run an estimate."""
+    chunks_per_second: float
+    """0.0 when nothing was embedded."""
+    compared: tuple[Compared, ...] = ()
+    library_version: int = 0
+    switched: bool = False
+    """The library uses the target now."""
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

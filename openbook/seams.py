@@ -77,8 +77,14 @@ class Library(Protocol):
     def chunks_of(self, name: str, *, version: int | None = None) -> list[tuple[int, Chunk]]:
         """(id, chunk) of one document in reading order."""
 
-    def candidates(self, vector: Sequence[float], text: str, *, scope: Scope, limit: int) -> Candidates:
-        """The `limit` best chunks by dense similarity and, separately, by BM25, under one version and within scope."""
+    def candidates(
+        self, vector: Sequence[float], text: str, *, scope: Scope, limit: int, embedder: str = ""
+    ) -> Candidates:
+        """The `limit` best chunks by dense similarity and, separately, by BM25, under one version and within scope.
+
+        `embedder` is the fingerprint of what made the vector ("": what the library uses now), so that a search in
+        flight while the library changes over to another embedder ends on the vectors it began with.
+        """
 
     def chunks(self, ids: Sequence[int]) -> Mapping[int, Chunk]:
         """Chunks by id; ids swept meanwhile are missing."""
