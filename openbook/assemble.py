@@ -138,6 +138,7 @@ class House:
             searcher=self.searcher if reads else None,
             embedder=self.embedder if reads else None,
             generator=None if arm == "extractive" else answering,
+            rewriter=None if arm == "extractive" else self.generator,
             adapter=added.ref if added is not None else None,
             system=chosen.system if chosen is not None else WITHOUT_PASSAGES,
             notes=self._changed_since(chosen) if chosen is not None and reads else (),

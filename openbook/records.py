@@ -268,7 +268,9 @@ class Answer:
     prompt: str
     """The exact text given to the model; "" when no model was asked."""
     model: str
+    """What wrote the text; "" when no model was asked."""
     adapter: str | None
+    """NAME@VERSION of the adapter that wrote it, "reader (bundled)", or None."""
     arm: Arm
     """The arm that was asked for."""
     prompt_tokens: int

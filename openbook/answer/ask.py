@@ -78,15 +78,16 @@ class Assistant:
         searcher: Searcher | None = None,
         embedder: Embedder | None = None,
         generator: Callable[[], Generator] | None = None,
+        rewriter: Callable[[], Generator] | None = None,
         adapter: str | None = None,
         system: str | None = WITHOUT_PASSAGES,
         notes: Sequence[str] = (),
     ) -> None:
         """`generator` is called when first needed, so that a model loads while passages are sought.
-
-        `notes` stand first in every answer's notes.
-
+        `rewriter` makes follow-ups stand alone where answer.rewrite is "model"; without one, rules do.
+        `adapter` is named in answers that `generator` wrote.
         `system` is the system prompt of questions without passages (see openbook.prompt.messages).
+        `notes` stand first in every answer's notes.
         """
         self._arm = arm
         self._settings = settings
@@ -94,6 +95,7 @@ class Assistant:
         self._searcher = searcher
         self._embedder = embedder
         self._generator = generator
+        self._rewriter = rewriter
         self._adapter = adapter
         self._system = system
         self._notes = tuple(notes)
@@ -179,6 +181,7 @@ class Assistant:
             hits=tuple(shown),
             prompt=prompt,
             model=model.name,
+            adapter=self._adapter,
             prompt_tokens=done.prompt_tokens,
             answer_tokens=done.answer_tokens,
             seconds=replace(base.seconds, prefill=done.prefill_seconds, decode=done.decode_seconds),
@@ -210,7 +213,7 @@ class Assistant:
         if self._searcher is None:
             raise OpenbookError(f"arm {self._arm!r} needs a library to search")
         started = time.perf_counter()
-        rewriter = self._generator() if self._settings.rewrite == "model" and self._generator and history else None
+        rewriter = self._rewriter() if self._settings.rewrite == "model" and self._rewriter and history else None
         asked = standalone(question, history, model=rewriter)
         result = self._searcher.search(asked, k=self._settings.passages, scope=scope)
         return _Found(result.hits, result.version, time.perf_counter() - started, asked)
@@ -236,7 +239,7 @@ class Assistant:
             hits=found.hits,
             prompt="",
             model=extractive.NAME if self._arm == "extractive" else "",
-            adapter=self._adapter,
+            adapter=None,
             arm=self._arm,
             prompt_tokens=0,
             answer_tokens=0,
