@@ -5,20 +5,122 @@ What the lessons were made from is written down, so that serving can tell when t
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from openbook.errors import ExamplesError
+from openbook.files import write_atomic
+from openbook.finetune import examples as conversations
+from openbook.finetune import reading
 from openbook.finetune.reading import Source
 from openbook.metrics import contains
-from openbook.records import Case, Chunk, Hit
+from openbook.prompt import messages
+from openbook.records import Case, Chunk, Example, Hit, Message, Scope
 from openbook.seams import Progress
+from openbook.settings import Settings
 
 if TYPE_CHECKING:
-    from openbook.seams import Library, Searcher
+    from openbook.assemble import House
+    from openbook.finetune.job import Job
+    from openbook.seams import Generator, Library, Searcher
 
+TRAIN, HELD = "train.jsonl", "held.jsonl"
+FEW = 8
+"""Fewer questions than this teach nothing but themselves."""
 _BESIDE = 5
 """Hits sought beyond those shown: distractors that vary from lesson to lesson."""
+_SUPPORTED = 0.5
+"""Share of a reply's sentences that the passages must bear out for the reply to be learned with them."""
+
+Review = Callable[[Sequence[Case], Path], tuple[Sequence[Case], Mapping[str, Any]]]
+"""(questions, folder) -> those to keep, and what is to be recorded of the review."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Lessons on disk, and what they were made from."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    """For the adapter's manifest: library version, what serves, counts, review."""
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """To learn from, and held out."""
+        return self.folder / TRAIN, self.folder / HELD
+
+
+def prepare(
+    house: House,
+    folder: Path,
+    *,
+    job: Job,
+    review: Review | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Make the job's lessons from the house's library into `folder`, which is made.
+
+    Raises ExamplesError when the library gives too few questions.
+    """
+    from openbook import questions as asking
+
+    library, searcher, settings = house.library, house.searcher, house.settings
+    read, seed = job.reading or settings.reading, job.settings.seed
+    version = library.version()
+    given = asking.read(job.questions) if job.questions else []
+    built = asking.build(library, given=given, generator=_teacher(house), settings=read, seed=seed, progress=progress)
+    folder.mkdir(parents=True)
+    kept, reviewed = (built.cases, {"reviewed": False}) if review is None else review(built.cases, folder)
+    found, left_out = sources(
+        kept,
+        library=library,
+        searcher=searcher,
+        shown=settings.answer.passages,
+        groups=read.groups,
+        progress=progress,
+    )
+    if len(found) < FEW:
+        raise ExamplesError(
+            f"the library's {built.documents} documents gave {len(found)} questions and {FEW} are the least to learn "
+            f"from{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
+        )
+    train, held = _parted(found, asking.split(kept, job.settings.validation, seed=seed)[1])
+    make = {"shown": settings.answer.passages, "instructions": settings.answer.instructions, "seed": seed}
+    lessons = reading.build(train, settings=read, progress=progress, **make)
+    tests = reading.build(held, settings=read.model_copy(update={"variants": 1}), **make)
+    voiced = in_voice(_conversations(job), searcher=searcher, settings=settings)
+    reading.write(folder / TRAIN, [*lessons.examples, *voiced])
+    reading.write(folder / HELD, tests.examples)
+    _write_questions(folder / "questions.jsonl", kept)
+    facts = {
+        "version": version,
+        "documents": built.documents,
+        "serving": house.serving(),
+        "reading": read.model_dump(),
+        "questions": {
+            "used": len(found),
+            "by_origin": dict(Counter(one.case.origin for one in found)),
+            "rejected": dict(built.rejected),
+            "left_out": dict(left_out),
+        },
+        "review": dict(reviewed),
+        "lessons": {**lessons.counts, "voice": len(voiced)},
+        "held": dict(tests.counts),
+        "notes": [*built.notes, *_moved(version, library.version())],
+    }
+    write_atomic(folder / "lessons.json", json.dumps(facts, ensure_ascii=False, indent=1))
+    return Prepared(folder, facts)
+
+
+def new_folder(state: Path, name: str) -> Path:
+    """Where the lessons of one training go."""
+    return state / "lessons" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}-{uuid.uuid4().hex[:6]}"
 
 
 def sources(
@@ -32,7 +134,6 @@ def sources(
 ) -> tuple[list[Source], Mapping[str, int]]:
     """Each question with the passage that holds its answer and what is found for it; and why others were left out."""
     from openbook.answer.followup import standalone
-    from openbook.records import Scope
 
     chunks: dict[str, list[Chunk]] = {}
     found: list[Source] = []
@@ -44,12 +145,34 @@ def sources(
         if place is None:
             left_out["no passage holds the answer"] += 1
             continue
-        chunk, start, answer = place
-        hits = searcher.search(standalone(case.question, case.history), k=shown + _BESIDE, scope=Scope(tuple(groups))).hits
-        found.append(Source(case, Hit(chunk, score=0.0), answer, start, hits))
+        asked = standalone(case.question, case.history)
+        hits = searcher.search(asked, k=shown + _BESIDE, scope=Scope(tuple(groups))).hits
+        found.append(Source(case, Hit(place[0], score=0.0), place[2], place[1], hits))
     if progress:
         progress("passages", len(cases), len(cases))
     return found, left_out
+
+
+def in_voice(examples: Sequence[Example], *, searcher: Searcher, settings: Settings) -> list[Example]:
+    """The user's own conversations as answers from passages, where what is found bears out what was replied."""
+    from openbook.answer.cite import check
+    from openbook.answer.followup import standalone
+
+    lessons = []
+    for example in examples:
+        turns = [turn for turn in example.messages if turn.role != "system"]
+        if len(turns) < 2 or turns[-2].role != "user":
+            continue
+        *history, asked, reply = turns
+        scope = Scope(settings.reading.groups)
+        hits = searcher.search(standalone(asked.content, history), k=settings.answer.passages, scope=scope).hits
+        checked = check(reply.content, hits, question=asked.content)
+        supported = sum(one.supported for one in checked.sentences)
+        if supported and supported >= _SUPPORTED * len(checked.sentences):
+            shown = messages(asked.content, hits, history=history, instructions=settings.answer.instructions)
+            made = (*shown, Message("assistant", checked.text))
+            lessons.append(Example(made, place=f"voice:{example.place}", document=hits[0].chunk.document))
+    return lessons
 
 
 def _holding(case: Case, library: Library, chunks: dict[str, list[Chunk]]) -> tuple[Chunk, int, str] | None:
@@ -64,3 +187,36 @@ def _holding(case: Case, library: Library, chunks: dict[str, list[Chunk]]) -> tu
                 if answer.strip() and (not case.gold or contains(answer, case.gold)):
                     return chunk, start, answer
     return None
+
+
+def _teacher(house: House) -> Generator | None:
+    """A configured endpoint writes questions too; the model that is trained is too small for it."""
+    from openbook.answer.generators.endpoint import EndpointGenerator
+
+    return EndpointGenerator(house.settings.endpoint) if house.settings.endpoint.model else None
+
+
+def _parted(found: Sequence[Source], held: Sequence[Case]) -> tuple[list[Source], list[Source]]:
+    keys = {id(case) for case in held}
+    apart = [one for one in found if id(one.case) in keys]
+    return [one for one in found if id(one.case) not in keys], apart
+
+
+def _conversations(job: Job) -> tuple[Example, ...]:
+    return conversations.read(job.data, mapping=job.mapping).examples if job.data else ()
+
+
+def _why(rejected: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items(), key=lambda one: -one[1])[:3])
+    return f" (left out: {reasons})" if reasons else ""
+
+
+def _moved(version: int, newest: int) -> list[str]:
+    if newest == version:
+        return []
+    return [f"the library moved from version {version} to {newest} while the lessons were made; they are of {version}"]
+
+
+def _write_questions(path: Path, cases: Sequence[Case]) -> None:
+    lines = (json.dumps(asdict(case), ensure_ascii=False) for case in cases)
+    write_atomic(path, "".join(f"{line}\n" for line in lines))

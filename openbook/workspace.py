@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from openbook.assemble import House
     from openbook.finetune.job import Job
     from openbook.finetune.run import Result
+    from openbook.lessons import Review
     from openbook.records import Hit
     from openbook.retrieve.explain import Explanation
 
@@ -103,10 +105,13 @@ class Workspace:
     def house(self) -> House:
         """The joined rooms (openbook.assemble), made on first use."""
         if self._house is None:
-            from openbook.assemble import House
-
-            self._house = House(self.root, self.settings, progress=self._progress, prefer=self._prefer)
+            self._house = self._fresh_house()
         return self._house
+
+    def _fresh_house(self) -> House:
+        from openbook.assemble import House
+
+        return House(self.root, self.settings, progress=self._progress, prefer=self._prefer)
 
     @property
     def state(self) -> Path:
@@ -268,18 +273,33 @@ class Workspace:
         test: Sequence[str | Path] = (),
         settings: Mapping[str, object] | None = None,
         mapping: Mapping[str, str] | None = None,
+        from_library: bool = False,
+        questions: Sequence[str | Path] = (),
         progress: Progress | None = None,
     ) -> Result:
         """Train an adapter on example conversations, measure it, check it and register it; needs openbook[finetune].
 
-        `settings` are those of [finetune]; `mapping` names odd columns ({"question": "user"}). The adapter is
-        `result.adapter`; ask it with arm="tuned". Raises ExamplesError, TrainingError or AdapterError.
+        With `from_library` it learns to read retrieved passages and to cite them, from questions made from the library
+        and those given (`questions`, files); `data` is then the team's voice and may be empty. The adapter is
+        `result.adapter`; ask it with arm="tuned", and one trained from the library with arm="tuned+rag".
+
+        `settings` are those of [finetune], or of [reading] as {"reading.refusal": 0.3}; `mapping` names odd columns
+        ({"question": "user"}). Raises ExamplesError, TrainingError or AdapterError.
         """
         from openbook.finetune.job import new_run
         from openbook.finetune.run import run
 
         job = self.job(
-            data, name=name, recipe=recipe, validation=validation, test=test, settings=settings, mapping=mapping
+            data,
+            name=name,
+            recipe=recipe,
+            validation=validation,
+            test=test,
+            settings=settings,
+            mapping=mapping,
+            from_library=from_library,
+            questions=questions,
+            progress=progress,
         )
         return run(
             job,
@@ -299,11 +319,18 @@ class Workspace:
         test: Sequence[str | Path] = (),
         settings: Mapping[str, object] | None = None,
         mapping: Mapping[str, str] | None = None,
+        from_library: bool = False,
+        questions: Sequence[str | Path] = (),
+        review: Review | None = None,
+        progress: Progress | None = None,
     ) -> Job:
-        """What finetune() would train: settings of the workspace, the recipe and the call joined."""
+        """What finetune() would train: settings of the workspace, the recipe and the call joined, and lessons made.
+
+        `review` is shown the questions before lessons are made from them.
+        """
         from openbook.finetune.job import job_of
 
-        return job_of(
+        job = job_of(
             name,
             [Path(one).resolve() for one in data],
             workspace=self.settings.finetune,
@@ -314,7 +341,22 @@ class Workspace:
             mapping=mapping,
             validation=[Path(one).resolve() for one in validation],
             test=[Path(one).resolve() for one in test],
+            reading=self.settings.reading if from_library else None,
+            questions=[Path(one).resolve() for one in questions],
         )
+        return job if job.reading is None else self._with_lessons(job, review, progress)
+
+    def _with_lessons(self, job: Job, review: Review | None, progress: Progress | None) -> Job:
+        from openbook import lessons
+
+        open_before = self._house is not None and "library" in self._house.__dict__
+        with contextlib.ExitStack() as stack:
+            # A training takes hours; others may use the library meanwhile.
+            house = self.house if open_before else stack.enter_context(contextlib.closing(self._fresh_house()))
+            made = lessons.prepare(
+                house, lessons.new_folder(self.state, job.name), job=job, review=review, progress=progress
+            )
+        return replace(job, lessons=made.files, library=made.facts)
 
     def documents(self) -> list[DocumentInfo]:
         """Stored documents, sorted by name."""

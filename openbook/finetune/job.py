@@ -16,10 +16,12 @@ from typing import Any
 
 from openbook.errors import SettingsError, TrainingError, UsageError
 from openbook.files import sha256_of, write_atomic
-from openbook.settings import Finetune, parse
+from openbook.settings import Finetune, Reading, parse
 
 _JOB, _DONE = "run.json", "result.json"
 _FORMAT = 1
+LESSONS: Mapping[str, object] = {"epochs": 1, "metric": "reading"}
+"""What differs by default when lessons from the library are learned: each question is in them several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,12 @@ class Job:
     """Where metric functions (module:function) are found."""
     model: str = ""
     parent: str = ""
+    reading: Reading | None = None
+    """How lessons are made from the library; None for examples alone."""
+    questions: tuple[Path, ...] = ()
+    """The user's own, for lessons."""
     lessons: tuple[Path, ...] = ()
-    """Made from the library (openbook.finetune.reading): to learn from, and held out; empty for examples alone."""
+    """As made (openbook.finetune.reading): to learn from, and held out; the data is the team's voice beside them."""
     library: Mapping[str, object] = field(default_factory=dict)
     """What the lessons were made from: library version, embedder, retrieval settings, counts."""
 
@@ -60,18 +66,35 @@ def job_of(
     mapping: Mapping[str, str] | None = None,
     validation: Sequence[Path] = (),
     test: Sequence[Path] = (),
-    lessons: Sequence[Path] = (),
-    library: Mapping[str, object] | None = None,
+    reading: Reading | None = None,
+    questions: Sequence[Path] = (),
 ) -> Job:
     """Join the settings of the workspace, a recipe file and the call; the latter win.
 
-    A recipe is TOML with name, data, validation, test, [finetune] and [map]; its paths are relative to it.
+    `workspace` and `reading` are the sections of openbook.toml; reading=None makes no lessons unless the recipe does.
+    Overrides of [reading] are called "reading.KEY".
+
+    A recipe is TOML with name, data, validation, test, [finetune] and [map], and for lessons from the library
+    from_library, questions and [reading]; its paths are relative to it.
     Raises UsageError without a name or data, SettingsError for a wrong recipe.
     """
     told = _recipe(recipe) if recipe is not None else {}
     here = recipe.resolve().parent if recipe is not None else root
-    chosen = {key: value for key, value in workspace.model_dump().items() if key in workspace.model_fields_set}
-    layers = {"openbook.toml": chosen, "recipe": told.get("finetune", {}), "command line": dict(overrides or {})}
+    given = dict(overrides or {})
+    lessons = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("reading.")}
+    if reading is None and told.get("from_library"):
+        reading = Reading()
+    if reading is None and (lessons or questions):
+        raise UsageError("questions and settings of [reading] go with lessons from the library; add --from-library")
+    if reading is not None:
+        values = {**_set(reading), **told.get("reading", {}), **lessons}
+        reading = parse({"reading": values}, origin=str(recipe or "reading")).reading
+    layers = {
+        "lessons": LESSONS if reading is not None else {},
+        "openbook.toml": _set(workspace),
+        "recipe": told.get("finetune", {}),
+        "command line": given,
+    }
     merged: dict[str, object] = {}
     origin: dict[str, str] = {}
     for source, values in layers.items():
@@ -79,10 +102,10 @@ def job_of(
         origin |= dict.fromkeys(values, source)
     settings = parse({"finetune": merged}, origin=str(recipe or "finetune")).finetune
     files = {
-        key: tuple(Path(one) for one in given) or tuple(here / one for one in told.get(key, ()))
-        for key, given in (("data", data), ("validation", validation), ("test", test))
+        key: tuple(Path(one) for one in some) or tuple(here / one for one in told.get(key, ()))
+        for key, some in (("data", data), ("validation", validation), ("test", test), ("questions", questions))
     }
-    if not files["data"] and not lessons:
+    if not files["data"] and reading is None:
         raise UsageError("no examples were given; name one or more files, or a recipe with --recipe FILE")
     wanted = name or str(told.get("name", ""))
     if not wanted:
@@ -97,8 +120,8 @@ def job_of(
         mapping={**told.get("map", {}), **(mapping or {})},
         functions=here,
         model=model,
-        lessons=tuple(lessons),
-        library=library or {},
+        reading=reading,
+        questions=files["questions"],
     )
 
 
@@ -107,7 +130,8 @@ def new_run(runs: Path, job: Job, *, now: datetime | None = None) -> Path:
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     folder = runs / f"{stamp}-{job.name}-{uuid.uuid4().hex[:6]}"
     folder.mkdir(parents=True)
-    values = asdict(replace(job, settings=Finetune())) | {"settings": job.settings.model_dump()}
+    values = asdict(replace(job, settings=Finetune(), reading=None)) | {"settings": job.settings.model_dump()}
+    values["reading"] = job.reading.model_dump() if job.reading is not None else None
     hashes = {str(path): sha256_of(path) for path in (*job.data, *job.validation, *job.test, *job.lessons)}
     write_atomic(folder / _JOB, json.dumps({"format": _FORMAT, **values, "hashes": hashes}, default=str, indent=1))
     return folder
@@ -117,7 +141,9 @@ def open_run(folder: Path) -> Job:
     """The job of a run folder. Raises TrainingError when it is damaged or its data changed since."""
     try:
         raw = json.loads((folder / _JOB).read_text(encoding="utf-8"))
-        paths = {key: tuple(Path(one) for one in raw[key]) for key in ("data", "validation", "test", "lessons")}
+        paths = {
+            key: tuple(Path(one) for one in raw[key]) for key in ("data", "validation", "test", "questions", "lessons")
+        }
         job = Job(
             name=raw["name"],
             settings=Finetune.model_validate(raw["settings"]),
@@ -126,6 +152,7 @@ def open_run(folder: Path) -> Job:
             functions=Path(raw["functions"]),
             model=raw["model"],
             parent=raw["parent"],
+            reading=None if raw["reading"] is None else Reading.model_validate(raw["reading"]),
             library=raw["library"],
             **paths,
         )
@@ -158,12 +185,20 @@ def finish(folder: Path, result: Mapping[str, Any]) -> None:
     write_atomic(folder / _DONE, json.dumps(result, indent=1))
 
 
+def _set(section: Finetune | Reading) -> dict[str, object]:
+    """What stands in openbook.toml of a section."""
+    return {key: value for key, value in section.model_dump().items() if key in section.model_fields_set}
+
+
 def _recipe(path: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"recipe {str(path)!r} cannot be read: {error}") from None
-    known = {"name": str, "data": list, "validation": list, "test": list, "finetune": dict, "map": dict}
+    known = {
+        **{"name": str, "data": list, "validation": list, "test": list, "finetune": dict, "map": dict},
+        **{"from_library": bool, "questions": list, "reading": dict},
+    }
     for key, value in raw.items():
         if key not in known or not isinstance(value, known[key]):
             raise SettingsError(

@@ -63,6 +63,8 @@ class Preflight:
     systems: tuple[tuple[str, float], ...]
     """The commonest system prompts with their share of the kept examples; "" stands for none."""
     preview: tuple[Preview, ...]
+    lessons: int = 0
+    """How many of the kept training examples, the last ones, were made from the library."""
     estimate: Mapping[str, Any] | None = None
     """Filled in after a probe: seconds, peak_memory_mb, tokens, cost."""
 
@@ -141,6 +143,7 @@ def check(
         changing=changing.find(train.examples, document_names=documents),
         systems=_systems(kept[:own]),
         preview=tuple(preview(example, chat) for example in typical(kept, measured.tokens)),
+        lessons=len(kept) - own,
     )
     errors, warnings = _verdict(flight, [*train.examples, *lessons], [*validation, *lessons_held], chat, settings)
     return dataclasses.replace(flight, errors=errors, warnings=warnings)

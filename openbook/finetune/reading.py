@@ -245,8 +245,8 @@ def quoted(text: str, start: int, end: int) -> str:
 
 
 def style(examples: Sequence[Example], lessons: int, share: float, *, seed: int = 0) -> list[Example]:
-    """Conversations that make up `share` of a training beside so many lessons, each as often as it takes."""
-    wanted = round(lessons * share / (1 - share)) if examples else 0
+    """Conversations that make up `share` of a training beside so many lessons, each at least once."""
+    wanted = max(len(examples), round(lessons * share / (1 - share))) if examples else 0
     order = list(examples)
     random.Random(seed).shuffle(order)
     return [order[number % len(order)] for number in range(wanted)]

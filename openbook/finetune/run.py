@@ -110,6 +110,11 @@ def preflight(
         lessons_held=lessons_held,
         progress=tools.progress,
     )
+    if flight.lessons:
+        own = flight.kept[: len(flight.kept) - flight.lessons]
+        share = job.reading.style if job.reading is not None else 0.0
+        mixed = reading.style(own, flight.lessons, share, seed=job.settings.seed)
+        flight = replace(flight, kept=(*mixed, *flight.kept[len(own) :]))
     if known is not None:
         flight = replace(flight, estimate=known)
     elif estimate and not flight.errors:
