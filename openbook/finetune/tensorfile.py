@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbook.errors import AdapterError
-from openbook.files import fsync_folder
+from openbook.files import fsync_folder, write_atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +105,26 @@ def rewrite(base: Path, changes: Mapping[str, Callable[[Weights], Weights]], out
     finally:
         draft.unlink(missing_ok=True)
     fsync_folder(out.parent)
+
+
+def write(path: Path, tensors: Mapping[str, Weights], *, dtype: str = "BF16") -> None:
+    """Write a file with these tensors, in the order given. Raises AdapterError when the disk refuses."""
+    entries: dict[str, Stored] = {}
+    at = 0
+    for name, weights in tensors.items():
+        entries[name] = Stored(dtype, weights.shape, at, weights.size * int(_FLOATS[dtype][-1]))
+        at += entries[name].bytes
+    header = {
+        name: {"dtype": dtype, "shape": list(one.shape), "data_offsets": [one.start, one.start + one.bytes]}
+        for name, one in entries.items()
+    }
+    told = json.dumps({"__metadata__": {"format": "pt"}, **header}, separators=(",", ":")).encode()
+    told += b" " * (-len(told) % 8)
+    data = b"".join(_encoded(name, weights, entries[name]) for name, weights in tensors.items())
+    try:
+        write_atomic(path, struct.pack("<Q", len(told)) + told + data)
+    except OSError as error:
+        raise AdapterError(f"{str(path)!r} could not be written: {error.strerror}") from None
 
 
 def check(name: str, weights: Weights, shape: tuple[int, ...]) -> None:
