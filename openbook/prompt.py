@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from openbook.records import Chunk, Hit, Message
 
@@ -47,26 +48,28 @@ def messages(
     history: Sequence[Message] = (),
     instructions: str = "",
     system: str | None = WITHOUT_PASSAGES,
+    order: Literal["best_last", "best_first"] = "best_last",
 ) -> list[Message]:
     """The conversation a generator reads. hits=None asks without documents (the arms base and tuned).
 
-    `system` stands in a prompt without documents: the one a tuned model was trained under, None for none.
+    `order` says where the best passage stands: next to the question, or at the top. `system` stands in a prompt without documents: the one a tuned model was trained under, None for none.
 
     >>> [m.role for m in messages("Who pays?", None)]
     ['system', 'user']
     """
     parts = [_WITH_PASSAGES if hits is not None else defuse(system or ""), instructions]
     told = "\n".join(part for part in parts if part)
-    asked = defuse(question) if hits is None else f"{passages(hits)}\n\nQuestion: {defuse(question)}"
+    asked = defuse(question) if hits is None else f"{passages(hits, order=order)}\n\nQuestion: {defuse(question)}"
     opening = [Message("system", told)] if told else []
     return [*opening, *(_defused(turn) for turn in history), Message("user", asked)]
 
 
-def passages(hits: Sequence[Hit]) -> str:
-    """The fenced passages, worst first."""
+def passages(hits: Sequence[Hit], *, order: Literal["best_last", "best_first"] = "best_last") -> str:
+    """The fenced passages, by default worst first; numbers are ranks either way."""
+    numbered = list(enumerate(hits, start=1))
     return "\n".join(
         f'<passage number="{number}" source="{_source(hit)}">\n{defuse(hit.chunk.text)}\n</passage>'
-        for number, hit in reversed(list(enumerate(hits, start=1)))
+        for number, hit in (numbered[::-1] if order == "best_last" else numbered)
     )
 
 

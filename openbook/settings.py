@@ -115,6 +115,9 @@ class AnswerSettings(_Section):
     """How answers are written and checked."""
 
     passages: Annotated[int, Field(ge=1, le=50)] = 3
+    order: Literal["best_last", "best_first"] = "best_last"
+    """Where the best passage stands in the prompt: next to the question, or at the top. Models trained to read by
+    `openbook finetune` and the bundled one expect "best_last"."""
     max_tokens: Annotated[int, Field(ge=1)] = 160
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     seed: int = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from openbook.answer import abstain, cite, extractive
 from openbook.answer.followup import standalone
@@ -163,6 +164,7 @@ class Assistant:
             history=history,
             instructions=self._settings.instructions,
             system=self._system,
+            order=self._settings.order,
         )
         prompt = model.render(turns)
         done: Generation | None = None
@@ -257,6 +259,7 @@ def fit(
     history: Sequence[Message] = (),
     instructions: str = "",
     system: str | None = WITHOUT_PASSAGES,
+    order: Literal["best_last", "best_first"] = "best_last",
 ) -> tuple[list[Message], list[Hit]]:
     """The messages that fit the model's context, and the passages in them.
 
@@ -267,7 +270,7 @@ def fit(
     turns = list(history)
     room = model.context - sampling.max_tokens
     while True:
-        rendered = messages(question, shown, history=turns, instructions=instructions, system=system)
+        rendered = messages(question, shown, history=turns, instructions=instructions, system=system, order=order)
         if model.count(model.render(rendered)) <= room:
             return rendered, shown or []
         if turns:
@@ -288,5 +291,3 @@ def _given(contexts: Sequence[str]) -> Iterator[Hit]:
 
 def _declined(answer: Answer) -> Answer:
     return replace(answer, text=ABSTENTION, abstained=True, sentences=(), citations=())
-
-
