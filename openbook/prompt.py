@@ -52,7 +52,8 @@ def messages(
 ) -> list[Message]:
     """The conversation a generator reads. hits=None asks without documents (the arms base and tuned).
 
-    `order` says where the best passage stands: next to the question, or at the top. `system` stands in a prompt without documents: the one a tuned model was trained under, None for none.
+    `order` says where the best passage stands: next to the question, or at the top.
+    `system` stands in a prompt without documents: the one a tuned model was trained under, None for none.
 
     >>> [m.role for m in messages("Who pays?", None)]
     ['system', 'user']
