@@ -1,0 +1,195 @@
+"""The user's own questions and answers out of JSONL or CSV files. Knows no library.
+
+A line is {"question", "answer" (text or list of alternatives), and where it helps "document", "quote", "kind",
+"history" ([{"role", "content"}]), "id"}; a CSV has these as columns, lists as JSON in their cell. A line that cannot
+be used becomes a sentence in `problems`; the other lines are read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from openbook.errors import ExamplesError
+from openbook.records import Case, CaseKind, Message
+
+_NAMES = {"question": ("question", "prompt"), "answer": ("answer", "answers", "gold")}
+_MORE = "\0more"
+
+
+@dataclass(frozen=True, slots=True)
+class Given(Case):
+    """A case as the user gave it, not yet found in the library (`locate`)."""
+
+    sources: tuple[tuple[str, str], ...] = ()
+    """(document, quote) as named by the user, either may be ""."""
+    place: str = ""
+    """Where it stands: "questions.jsonl:12"."""
+
+
+class Cases(list[Case]):
+    """The cases that were read, and what was wrong with other lines."""
+
+    problems: tuple[str, ...] = ()
+    """One sentence each: file:line, the value, what to do."""
+
+
+class _LineError(Exception):
+    pass
+
+
+def read(paths: Sequence[str | Path]) -> Cases:
+    """Read questions in the order of the files.
+
+    Raises ExamplesError when a file cannot be read at all. Broken lines and repeated ids are in `.problems`.
+    """
+    found = Cases()
+    problems: list[str] = []
+    ids: dict[str, str] = {}
+    for path in map(Path, paths):
+        for line, row in _rows(path, problems):
+            place = f"{path.name}:{line}"
+            try:
+                case = _case(row, place)
+            except _LineError as error:
+                problems.append(f"{place}: {error}")
+                continue
+            if case.id in ids:
+                problems.append(f"{place}: id {case.id!r} stands already at {ids[case.id]}; give each question its own")
+                continue
+            if case.id:
+                ids[case.id] = place
+            found.append(case)
+    found.problems = tuple(problems)
+    return found
+
+
+def _rows(path: Path, problems: list[str]) -> Iterator[tuple[int, object]]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ExamplesError(
+            f"questions {str(path)!r} cannot be read: {error.strerror or error}; check the path"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ExamplesError(f"questions {str(path)!r} are not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    if path.suffix.lower() in {".csv", ".tsv"}:
+        yield from _table(text, path, problems)
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                reason = (
+                    f"{error.msg} at column {error.colno}"
+                    if isinstance(error, json.JSONDecodeError)
+                    else "nested too deeply"
+                )
+                problems.append(
+                    f"{path.name}:{number}: {line.strip()[:40]!r} is not valid JSON ({reason}); mend the line"
+                )
+
+
+def _table(text: str, path: Path, problems: list[str]) -> Iterator[tuple[int, object]]:
+    first = text.split("\n", 1)[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count), restkey=_MORE)
+    before = 1
+    try:
+        for row in reader:
+            line, before = before + 1, reader.line_num
+            if more := row.pop(_MORE, None):
+                problems.append(f"{path.name}:{line}: {more!r} stands beyond the last column; quote cells with commas")
+            else:
+                yield line, {name.strip().lower(): _cell(value) for name, value in row.items() if name and value}
+    except csv.Error as error:
+        problems.append(f"{path.name}:{before + 1}: the table cannot be read further ({error}); mend the file")
+
+
+def _cell(value: str) -> object:
+    if value.lstrip().startswith(("[", "{")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _case(row: object, place: str) -> Given:
+    if not isinstance(row, dict):
+        raise _LineError(f"{row!r:.40} is no object with a question and an answer; write one object a line")
+    fields = {name: value for name, value in row.items() if value is not None}
+    question = _text(fields, *_NAMES["question"])
+    if not question:
+        raise _LineError('there is no "question"; add one')
+    kind = _text(fields, "kind") or "answerable"
+    if kind not in get_args(CaseKind):
+        raise _LineError(f"kind {kind!r} does not exist; use one of {', '.join(get_args(CaseKind))}")
+    gold = _gold(fields)
+    if kind in ("answerable", "conflict", "fresh") and not gold:
+        raise _LineError(f'question {question[:60]!r} has no "answer"; add one, or set kind to "unanswerable"')
+    if kind == "unanswerable" and gold:
+        raise _LineError(
+            f"question {question[:60]!r} is unanswerable but has the answer {gold[0][:40]!r}; remove one of both"
+        )
+    identity = fields.get("id", "")
+    return Given(
+        question=question,
+        gold=gold,
+        kind=kind,  # type: ignore[arg-type]  # checked against CaseKind above
+        history=_history(fields.get("history", [])),
+        id=str(identity) if isinstance(identity, str | int) else "",
+        sources=_sources(fields),
+        place=place,
+    )
+
+
+def _text(fields: Mapping[str, object], *names: str) -> str:
+    for name in names:
+        if name in fields:
+            value = fields[name]
+            if not isinstance(value, str):
+                raise _LineError(f"{name} {value!r:.40} is not text; write it as text")
+            if any("\ud800" <= char <= "\udfff" for char in value):
+                raise _LineError(f"{name} holds half of a surrogate pair, which is no character; mend it")
+            return value.strip()
+    return ""
+
+
+def _gold(fields: Mapping[str, object]) -> tuple[str, ...]:
+    name = next((name for name in _NAMES["answer"] if name in fields), "")
+    value = fields.get(name, [])
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        raise _LineError(f"answer {value!r:.40} is neither text nor a list of texts; write alternatives as a list")
+    return tuple(dict.fromkeys(one.strip() for one in values if one.strip()))
+
+
+def _sources(fields: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    spans = fields.get("spans", [])
+    if not isinstance(spans, list) or not all(isinstance(span, dict) for span in spans):
+        raise _LineError(f'spans {spans!r:.40} is no list of objects; write [{{"document": ..., "quote": ...}}]')
+    own = (_text(fields, "document"), _text(fields, "quote"))
+    found = [(_text(span, "document"), _text(span, "quote")) for span in spans]
+    return tuple(source for source in (own, *found) if any(source))
+
+
+def _history(value: object) -> tuple[Message, ...]:
+    turns = value if isinstance(value, list) else [value]
+    messages: list[Message] = []
+    for turn in turns:
+        role = turn.get("role") if isinstance(turn, dict) else None
+        content = turn.get("content") if isinstance(turn, dict) else None
+        if role not in ("user", "assistant", "system") or not isinstance(content, str) or not content.strip():
+            raise _LineError(
+                f'history turn {turn!r:.60} is not {{"role": user or assistant, "content": text}}; mend it'
+            )
+        messages.append(Message(role, content))
+    return tuple(messages)
