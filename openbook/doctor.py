@@ -105,8 +105,25 @@ def _models(settings: Settings) -> list[Finding]:
     elif settings.models.generator == "extractive":
         findings.append(Finding("generator", "weak", "none: answers are sentences of the documents, word for word"))
     else:
-        findings.append(_model("generator", settings.models.generator))
+        findings += [_model("generator", settings.models.generator), *_reader(settings)]
     return findings
+
+
+def _reader(settings: Settings) -> list[Finding]:
+    from openbook import readers
+    from openbook.assemble import reader_of
+    from openbook.models import derive
+
+    found = readers.find(settings.models.generator)
+    if found is None:
+        return []
+    if settings.models.reader == "none":
+        return [Finding("reader", "ok", 'bundled, switched off by models.reader = "none"')]
+    if reader_of(settings) is None:
+        says = f"the bundled one belongs to other weights of {found.name} than those here, so it is not used"
+        return [Finding("reader", "weak", says, "upgrade openbook, or fetch the model again into an empty cache")]
+    ready = "ready" if derive.here(found.name, found.identity) else "prepared at the first question"
+    return [Finding("reader", "ok", f"bundled, used for answers from passages; {ready}")]
 
 
 def _model(role: str, name: str) -> Finding:

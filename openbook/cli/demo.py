@@ -53,24 +53,29 @@ def demo(keep: Path | None, as_json: bool) -> None:
 
 def _run(folder: Path, shown: _Shown) -> None:
     from openbook import sample
+    from openbook.assemble import reader_of, with_reader
     from openbook.models import fetch
     from openbook.settings import Settings
     from openbook.workspace import Workspace
 
     defaults = Settings().models
+    reader = reader_of(Settings())
     sample.copy_handbook(folder / "handbook")
     shown.heading(f"1. Models: {defaults.generator} writes, {defaults.embedder} searches")
     with progress_bar() as progress:
         for name in (defaults.embedder, defaults.generator):
             with shown.timed(f"download and convert {name}"):
-                fetch.pull(name, progress=progress)
+                if reader is not None and name == reader.name:
+                    with_reader(reader, progress=progress)
+                else:
+                    fetch.pull(name, progress=progress)
     with Workspace.init(folder) as ws:
         shown.heading("2. Sync the handbook (39 Markdown files, CC0)")
         with shown.timed("first sync"), progress_bar() as progress:
             report = ws.sync([folder / "handbook"], progress=progress)
         shown.line(f"{report.added} documents, {report.chunks} chunks")
         with shown.timed("load the language model"):
-            ws.house.generator()
+            ws.house.generator(reads=True)
         shown.heading("3. Ask")
         _ask(ws, QUESTION, "first answer", shown)
         shown.heading("4. Ask what the handbook does not say")

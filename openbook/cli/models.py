@@ -37,7 +37,7 @@ def list_(as_json: bool) -> None:
             f"{one['bytes'] / 1e6:,.0f} MB",
             one["licence"],
             "yes" if one["installed"] else "",
-            one["good_for"],
+            one["good_for"] + ("; reads passages with its bundled reader" if "reader" in one else ""),
         )
         for one in known
     ]
@@ -67,11 +67,18 @@ def show(name: str, as_json: bool) -> None:
 @json_option
 @example("openbook models pull smollm2-135m-instruct")
 def pull(name: str, as_json: bool) -> None:
-    """Download a model into the shared cache, verified; a broken download is taken up where it stopped."""
+    """Download a model into the shared cache, verified; a broken download is taken up where it stopped.
+
+    A bundled reader of the model is prepared too, so that everything works without a network afterwards.
+    """
+    from openbook.assemble import reader_of, with_reader
     from openbook.models.fetch import pull as pull_model
+    from openbook.settings import Models, Settings
 
     with progress_bar() as progress:
         files = pull_model(name, progress=progress)
+        if (reader := reader_of(Settings(models=Models(generator=name)))) is not None:
+            with_reader(reader, progress=progress)
     if as_json:
         print_json({"name": files.name, "folder": str(files.folder), "sha256": files.sha256})
     else:
@@ -79,6 +86,8 @@ def pull(name: str, as_json: bool) -> None:
 
 
 def _row(model: Model, installed: bool) -> dict[str, Any]:
+    from openbook import readers
+
     facts = {
         "name": model.name,
         "kind": model.kind,
@@ -91,5 +100,6 @@ def _row(model: Model, installed: bool) -> dict[str, Any]:
         "dimensions": model.dimensions or None,
         "sources": [str(source) for source in model.sources],
         "installed": installed,
+        "reader": "bundled" if readers.find(model.name) is not None else None,
     }
     return {key: value for key, value in facts.items() if value is not None}

@@ -92,8 +92,8 @@ def identity(name: str) -> str | None:
 
 
 def installed(name: str) -> bool:
-    """Whether a model is here, ready to load without a network."""
-    return Path(name).exists() if _is_path(name) else home.read(_place(name)) is not None
+    """Whether a model is here, so that loading it needs no network; it may be converted only then."""
+    return Path(name).exists() if _is_path(name) else home.read(_place(name)) is not None or _waits(name)
 
 
 def list_models() -> list[tuple[Model, bool]]:
@@ -114,7 +114,7 @@ def show(name: str) -> tuple[Model, bool]:
     model = _of_hub(name, found) if looks_like_hub(name) else get(name)
     if found is not None and model.sha256 is None:
         model = replace(model, files=(replace(model.files[0], sha256=found["sha256"]), *model.files[1:]))
-    return model, found is not None
+    return model, found is not None or _waits(name)
 
 
 def convert_into(gguf: Path, folder: Path, *, name: str, progress: Progress | None = None) -> ModelFiles:
