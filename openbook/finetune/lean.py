@@ -7,9 +7,9 @@ activation once. It computes what transformers and PEFT compute (tests/equivalen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,28 +25,32 @@ def hidden(
     model: Any,
     ids: Tensor,
     lengths: Sequence[int],
+    parents: Sequence[int] = (),
     *,
     adapter: bool = True,
     recompute: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """The last hidden states [tokens, width] of sequences packed behind one another: ids [tokens] = sum(lengths).
+    """The last hidden states [tokens, width] of parts packed behind one another: ids [tokens] = sum(lengths).
 
+    A part is a sequence of its own, or goes on where an earlier part ended: `parents` holds that one's number, or -1.
+    What several parts go on from is computed once, and gets the gradients of all of them.
     `model` is a transformers Llama, Qwen2 or Qwen3ForCausalLM, with PEFT LoRA layers or without. adapter=False leaves
     them out. recompute=True keeps only each layer's input and computes the rest again in backward: less memory, slower.
     `dtype` is that of the activations; None is that of the weights.
     """
     inner = model.model
-    positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
+    parts = _parts(lengths, parents or (-1,) * len(lengths))
+    positions = torch.cat([torch.arange(part.before, part.before + part.own, device=ids.device) for part in parts])
     x = functional.embedding(ids, inner.embed_tokens.weight).to(dtype or inner.embed_tokens.weight.dtype)
     cos, sin = inner.rotary_emb(x[None], positions[None])
     half = cos.shape[-1] // 2
     angles = cos[0, :, None, :half], sin[0, :, None, :half]
     for layer in inner.layers:
         if recompute and torch.is_grad_enabled():
-            x = checkpoint(_layer, layer, x, angles, lengths, adapter, use_reentrant=False)
+            x = checkpoint(_layer, layer, x, angles, parts, adapter, use_reentrant=False)
         else:
-            x = _layer(layer, x, angles, lengths, adapter)
+            x = _layer(layer, x, angles, parts, adapter)
     return _norm(inner.norm, x)
 
 
@@ -66,7 +70,7 @@ def linear(module: Any, x: Tensor, *, adapter: bool = True) -> Tensor:
     return functional.linear(x, base.weight, base.bias) + low * scale
 
 
-def _layer(layer: Any, x: Tensor, angles: tuple[Tensor, Tensor], lengths: Sequence[int], adapter: bool) -> Tensor:
+def _layer(layer: Any, x: Tensor, angles: tuple[Tensor, Tensor], parts: tuple[_Part, ...], adapter: bool) -> Tensor:
     attention, mlp = layer.self_attn, layer.mlp
     h = _norm(layer.input_layernorm, x)
     q, k, v = (
@@ -76,7 +80,7 @@ def _layer(layer: Any, x: Tensor, angles: tuple[Tensor, Tensor], lengths: Sequen
     if hasattr(attention, "q_norm"):
         q, k = _norm(attention.q_norm, q), _norm(attention.k_norm, k)
     q, k = (_Rotate.apply(each, *angles) for each in (q, k))  # type: ignore[no-untyped-call]
-    mixed = _attend(q, k, v, lengths, float(attention.scaling))
+    mixed = _attend(q, k, v, parts, float(attention.scaling))
     x = x + linear(attention.o_proj, mixed.reshape(x.shape[0], -1), adapter=adapter)
     h = _norm(layer.post_attention_layernorm, x)
     gate, up = linear(mlp.gate_proj, h, adapter=adapter), linear(mlp.up_proj, h, adapter=adapter)
@@ -91,17 +95,27 @@ def _norm(module: Any, x: Tensor) -> Tensor:
     return out
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scale: float) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, parts: tuple[_Part, ...], scale: float) -> Tensor:
     if q.device.type == "cpu":
-        out: Tensor = _Attention.apply(q, k, v, tuple(lengths), scale)  # type: ignore[no-untyped-call]
+        out: Tensor = _Attention.apply(q, k, v, parts, scale)  # type: ignore[no-untyped-call]
         return out
-    parts, group = [], q.shape[1] // k.shape[1]
-    for one_q, one_k, one_v in zip(*(each.split(list(lengths)) for each in (q, k, v)), strict=True):
-        heads = one_q, one_k.repeat_interleave(group, 1), one_v.repeat_interleave(group, 1)
-        query, key, value = (each.transpose(0, 1)[None] for each in heads)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-        parts.append(mixed[0].transpose(0, 1))
-    return torch.cat(parts)
+    return _attend_anywhere(q, k, v, parts, scale)
+
+
+def _attend_anywhere(q: Tensor, k: Tensor, v: Tensor, parts: tuple[_Part, ...], scale: float) -> Tensor:
+    """The same by PyTorch's kernels, on any device."""
+    found, group = [], q.shape[1] // k.shape[1]
+    for part in parts:
+        keys, values = (_gathered(each, part.keys).repeat_interleave(group, 0)[None] for each in (k, v))
+        query = q[part.start : part.stop].transpose(0, 1)[None]
+        seen = (
+            None
+            if part.before == 0
+            else torch.ones(part.own, part.before + part.own, dtype=torch.bool, device=q.device).tril(part.before)
+        )
+        mixed = functional.scaled_dot_product_attention(query, keys, values, seen, is_causal=seen is None, scale=scale)
+        found.append(mixed[0].transpose(0, 1))
+    return torch.cat(found)
 
 
 class _LoraLinear(Function):
@@ -187,23 +201,57 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return out
 
 
-class _Attention(Function):
-    """Causal attention within each packed sequence: q [tokens, heads, dim], k and v [tokens, kv heads, dim].
+class _Part(NamedTuple):
+    """Tokens that are queries together, and where what they see lies."""
 
-    Scores and softmax are float32. Nothing of them is kept: backward computes them again, block by block (Dao et al.
-    2022, arXiv 2205.14135, without its tiling over keys). PyTorch's own kernel takes about twice as long on a processor
-    without AMX (docs/decisions/0067).
+    keys: tuple[tuple[int, int], ...]
+    """Ranges in their order, the last ending with the part itself."""
+    before: int
+    """Keys that stand before its first token."""
+    own: int
+    """Its tokens."""
+
+    @property
+    def start(self) -> int:
+        """Its first token."""
+        return self.stop - self.own
+
+    @property
+    def stop(self) -> int:
+        """The token after its last."""
+        return self.keys[-1][1]
+
+
+def _parts(lengths: Sequence[int], parents: Sequence[int]) -> tuple[_Part, ...]:
+    found: list[_Part] = []
+    start = 0
+    for length, parent in zip(lengths, parents, strict=True):
+        *most, last = found[parent].keys if parent >= 0 else ((start, start),)
+        # What lies directly behind its parent continues that range: nothing need be copied then.
+        ranges = [*most, (last[0], start + length)] if last[1] == start else [*most, last, (start, start + length)]
+        before = found[parent].before + found[parent].own if parent >= 0 else 0
+        found.append(_Part(tuple(ranges), before, length))
+        start += length
+    return tuple(found)
+
+
+class _Attention(Function):
+    """Causal attention of each part to what it goes on from and to itself.
+
+    q [tokens, heads, dim], k and v [tokens, kv heads, dim]. Scores and softmax are float32. Nothing of them is kept:
+    backward computes them again, block by block (Dao et al. 2022, arXiv 2205.14135, without its tiling over keys).
+    PyTorch's own kernel takes about twice as long on a processor without AMX (docs/decisions/0067).
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], scale: float) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, parts: tuple[_Part, ...], scale: float) -> Tensor:
         out = torch.empty_like(q)
-        for start, stop, first in _blocks(lengths):
-            keys, values = _heads_first(k, first, stop), _heads_first(v, first, stop)
-            weights = _weights(q[start:stop], keys, scale, start - first)
-            _put(out, start, stop, torch.bmm(weights.to(v.dtype), values))
+        for block in _blocks(parts):
+            keys, values = _gathered(k, block.keys), _gathered(v, block.keys)
+            weights = _weights(q[block.start : block.stop], keys, scale, block.before)
+            _put(out, block.start, block.stop, torch.bmm(weights.to(v.dtype), values))
         ctx.save_for_backward(q, k, v, out)
-        ctx.lengths, ctx.scale = lengths, scale
+        ctx.parts, ctx.scale = parts, scale
         return out
 
     @staticmethod
@@ -211,28 +259,30 @@ class _Attention(Function):
         q, k, v, out = ctx.saved_tensors
         grad_q = torch.empty_like(q)
         # Several blocks add to the same keys: only then are float32 sums needed.
-        wide = q.dtype if max(ctx.lengths) <= BLOCK else torch.float32
+        alone = all(part.before == 0 and part.own <= BLOCK for part in ctx.parts)
+        wide = q.dtype if alone else torch.float32
         grad_k, grad_v = torch.zeros(k.shape, dtype=wide), torch.zeros(v.shape, dtype=wide)
         along = (grad.float() * out.float()).sum(-1, keepdim=True)
-        for start, stop, first in _blocks(ctx.lengths):
-            keys, values = _heads_first(k, first, stop), _heads_first(v, first, stop)
-            queries, given = _grouped(q[start:stop], k.shape[1]), _grouped(grad[start:stop], k.shape[1])
-            weights = _weights(q[start:stop], keys, ctx.scale, start - first).to(q.dtype)
+        for block in _blocks(ctx.parts):
+            mine = slice(block.start, block.stop)
+            keys, values = _gathered(k, block.keys), _gathered(v, block.keys)
+            queries, given = _grouped(q[mine], k.shape[1]), _grouped(grad[mine], k.shape[1])
+            weights = _weights(q[mine], keys, ctx.scale, block.before).to(q.dtype)
             slope = torch.bmm(given, values.transpose(1, 2))
-            slope.sub_(_grouped(along[start:stop], k.shape[1]).to(q.dtype)).mul_(weights).mul_(ctx.scale)
-            _put(grad_q, start, stop, torch.bmm(slope, keys))
-            grad_k[first:stop] += torch.bmm(slope.transpose(1, 2), queries).transpose(0, 1)
-            grad_v[first:stop] += torch.bmm(weights.transpose(1, 2), given).transpose(0, 1)
+            slope.sub_(_grouped(along[mine], k.shape[1]).to(q.dtype)).mul_(weights).mul_(ctx.scale)
+            _put(grad_q, block.start, block.stop, torch.bmm(slope, keys))
+            _add(grad_k, block.keys, torch.bmm(slope.transpose(1, 2), queries))
+            _add(grad_v, block.keys, torch.bmm(weights.transpose(1, 2), given))
         return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None
 
 
-def _blocks(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(first query, end of queries and keys, first key) of each block."""
-    found, first = [], 0
-    for length in lengths:
-        found += [(first + at, first + min(at + BLOCK, length), first) for at in range(0, length, BLOCK)]
-        first += length
-    return found
+def _blocks(parts: Sequence[_Part]) -> Iterator[_Part]:
+    """Parts of at most BLOCK queries."""
+    for part in parts:
+        *most, (first, _) = part.keys
+        for at in range(0, part.own, BLOCK):
+            own = min(BLOCK, part.own - at)
+            yield _Part((*most, (first, part.start + at + own)), part.before + at, own)
 
 
 def _weights(q: Tensor, keys: Tensor, scale: float, before: int) -> Tensor:
@@ -259,8 +309,18 @@ def _put(out: Tensor, start: int, stop: int, part: Tensor) -> None:
     )
 
 
-def _heads_first(x: Tensor, start: int, stop: int) -> Tensor:
-    return x[start:stop].transpose(0, 1)
+def _gathered(x: Tensor, ranges: Sequence[tuple[int, int]]) -> Tensor:
+    """[tokens, heads, dim] -> [heads, tokens of the ranges, dim]."""
+    pieces = [x[start:stop] for start, stop in ranges]
+    return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).transpose(0, 1)
+
+
+def _add(out: Tensor, ranges: Sequence[tuple[int, int]], part: Tensor) -> None:
+    """Undo _gathered, adding to out."""
+    at = 0
+    for start, stop in ranges:
+        out[start:stop] += part[:, at : at + stop - start].transpose(0, 1)
+        at += stop - start
 
 
 @lru_cache(maxsize=2 * BLOCK)

@@ -128,15 +128,11 @@ class TorchSpeaker:
         from torch.nn import functional
 
         inner = core(self._model)
-        at = 0
         with self._evaluating(), torch.inference_mode():
             for pack in packs(sequences):
-                some = sequences[at : at + len(pack.lengths)]
-                at += len(some)
-                states = lean.hidden(inner, pack.ids.to(inner.device), pack.lengths, adapter=self._adapter)
+                ids = pack.ids.to(inner.device)
+                states = lean.hidden(inner, ids, pack.lengths, pack.parents, adapter=self._adapter)
                 states, weight = states[pack.before.to(inner.device)], inner.lm_head.weight
                 targets = pack.targets.to(inner.device)
                 best = [functional.linear(part, weight.to(part.dtype)).argmax(-1) for part in states.split(256)]
-                # A first token has nothing before it to be predicted from.
-                counts = [one.supervised - int(one.learned[0]) for one in some]
-                yield nll(states, weight, targets), torch.cat(best) == targets, counts
+                yield nll(states, weight, targets), torch.cat(best) == targets, list(pack.counts)

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,11 +78,15 @@ class Outcome:
 
 
 class Part(NamedTuple):
-    """One forward pass of a step: its share of the step's loss, the tokens it read and those it learned."""
+    """One forward pass of a step: its share of the step's loss, and tokens."""
 
     loss: Tensor
     real: int
+    """Of its sequences."""
+    computed: int
+    """Fewer, when sequences share a beginning."""
     supervised: int
+    """Learned."""
 
 
 Objective = Callable[[Any, Sequence[Item], Finetune], Iterator[Part]]
@@ -102,23 +107,26 @@ def supervised(model: Any, items: Sequence[Item], settings: Finetune, *, recompu
             with torch.no_grad():
                 base = _states(model, pack, adapter=False)
             loss = loss + settings.kl * divergence(states, base, weight) / total
-        yield Part(loss, len(pack.ids), len(pack.targets))
+        yield Part(loss, pack.tokens, len(pack.ids), len(pack.targets))
 
 
 def preference(model: Any, items: Sequence[Item], settings: Finetune, *, recompute: bool = False) -> Iterator[Part]:
     """Direct preference optimization, sigmoid form (Rafailov et al. 2023, arXiv 2305.18290), mean over the pairs."""
     import torch
 
+    for pack in map(batches.pack, _pairs(items, settings)):
+        tuned = _log_probabilities(model, pack, adapter=True, recompute=recompute)
+        with torch.no_grad():
+            base = _log_probabilities(model, pack, adapter=False)
+        loss = dpo_loss(tuned[0::2], tuned[1::2], base[0::2], base[1::2], beta=settings.dpo_beta)
+        yield Part(loss.sum() / len(items), pack.tokens, len(pack.ids), len(pack.targets))
+
+
+def _pairs(items: Sequence[Item], settings: Finetune) -> Iterator[list[Tokens]]:
+    """The sequences of each forward pass over preference pairs: a better one, its worse one, and so on."""
     size = settings.micro_batch or 4
     for start in range(0, len(items), size):
-        some = items[start : start + size]
-        pack = batches.pack([one for item in some for one in (*item.sequences[-1:], *item.rejected[-1:])])
-        counts = [one.supervised for item in some for one in (*item.sequences[-1:], *item.rejected[-1:])]
-        tuned = _log_probabilities(model, pack, counts, adapter=True, recompute=recompute)
-        with torch.no_grad():
-            base = _log_probabilities(model, pack, counts, adapter=False)
-        loss = dpo_loss(tuned[0::2], tuned[1::2], base[0::2], base[1::2], beta=settings.dpo_beta)
-        yield Part(loss.sum() / len(items), len(pack.ids), len(pack.targets))
+        yield [one for item in items[start : start + size] for one in (*item.sequences[-1:], *item.rejected[-1:])]
 
 
 def dpo_loss(chosen: Tensor, rejected: Tensor, base_chosen: Tensor, base_rejected: Tensor, *, beta: float) -> Tensor:
@@ -129,8 +137,9 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, base_chosen: Tensor, base_rejecte
 
 
 def steps_of(items: Sequence[Item], settings: Finetune) -> list[list[int]]:
-    """The items of every optimizer step."""
-    return batches.steps(len(items), batch=settings.batch, epochs=settings.epochs, seed=settings.seed)
+    """The items of every optimizer step; those that share most of their tokens come together."""
+    groups = batches.alike([item.sequences[0].ids for item in items], at_most=settings.batch)
+    return batches.steps(len(items), batch=settings.batch, epochs=settings.epochs, seed=settings.seed, groups=groups)
 
 
 def train(
@@ -158,6 +167,7 @@ def train(
         learned.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     plan = steps_of(items, settings)
+    epochs = [seen / len(items) for seen in accumulate(map(len, plan), initial=0)]
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, len(plan), settings.warmup))
     state = checkpoint.Progress(step=0, best_step=0, best_metric=None, since_best=0, seconds=0.0)
     best: dict[str, Tensor] = {}
@@ -186,7 +196,7 @@ def train(
             best = {name: tensor.detach().clone() for name, tensor in learned.items()}
         log.eval(
             step=step,
-            epoch=step * settings.batch / len(items),
+            epoch=epochs[step],
             loss=seen.loss,
             metric=seen.metric,
             name=seen.name,
@@ -212,11 +222,12 @@ def train(
     for number in range(len(plan) if waited_out else state.step, len(plan)):
         started = time.perf_counter()
         some = [items[one] for one in plan[number]]
-        loss, real, targets = 0.0, 0, 0
+        loss, real, computed, targets = 0.0, 0, 0, 0
         lr = optimizer.param_groups[0]["lr"] = settings.learning_rate * schedule(number, len(plan), settings.warmup)
         for part in objective(model, some, settings, recompute=recompute):
             part.loss.backward()
-            loss, real, targets = loss + float(part.loss.detach()), real + part.real, targets + part.supervised
+            loss, real = loss + float(part.loss.detach()), real + part.real
+            computed, targets = computed + part.computed, targets + part.supervised
         norm = float(torch.nn.utils.clip_grad_norm_(learned.values(), settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             reason = (
@@ -232,11 +243,11 @@ def train(
         state = replace(state, step=number + 1)
         log.step(
             step=state.step,
-            epoch=state.step * settings.batch / len(items),
+            epoch=epochs[state.step],
             loss=loss,
             lr=lr,
             grad_norm=norm,
-            padded=real,
+            padded=computed,
             real=real,
             supervised=targets,
             seconds=time.perf_counter() - started,
@@ -282,39 +293,38 @@ def schedule(step: int, total: int, warmup: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a training will take, by three steps on the longest batch."""
+    """What a training will take, by three runs of its longest step."""
 
     seconds: float
     """Of the steps alone; checks come on top."""
     peak_memory_mb: int
     tokens: int
-    """Over all epochs."""
+    """Of the sequences, over all epochs; fewer are computed when sequences share a beginning."""
     tokens_per_second: float
     recompute: bool
     """Whether activations are computed again in backward to save memory."""
 
 
 def probe(model: Any, items: Sequence[Item], settings: Finetune, *, free_mb: int) -> Estimate:
-    """Three steps on the longest batch, learning nothing: how long the training takes and whether it fits.
+    """Three times the longest step, learning nothing: how long the training takes and whether it fits.
 
     Raises TrainingError when it cannot fit `free_mb`, even when activations are computed again.
     """
-    longest = sorted(items, key=lambda item: -item.tokens)
-    plan = steps_of(items, settings)
-    one, batch = longest[:1], longest[: settings.batch]
-    tokens = sum(items[n].tokens for step in plan for n in step)
+    one = [max(items, key=lambda item: _computed([item], settings)[0])]
+    plan = [[items[n] for n in step] for step in steps_of(items, settings)]
+    sizes = [_computed(step, settings) for step in plan]
+    longest = max(range(len(plan)), key=lambda n: sum(sizes[n]))
+    tokens = sum(item.tokens for step in plan for item in step)
     limit = min(free_mb, int(settings.memory_gb * 1024) or free_mb)
     for recompute in (False, True):
         before = memory_mb()
         _steps(model, one, settings, recompute)
         single = max(0, peak_mb() - before)
-        together = batch if settings.micro_batch == 0 else batch[: settings.micro_batch]
-        at_once = min(sum(item.tokens for item in together), max(batches.PACK_TOKENS, one[0].tokens))
-        expected = single * at_once / max(1, one[0].tokens)
+        expected = single * max(map(max, sizes)) / max(_computed(one, settings))
         if expected <= limit:
-            seconds = min(_steps(model, batch, settings, recompute) for _ in range(3))
-            speed = sum(item.tokens for item in batch) / seconds
-            return Estimate(tokens / speed, max(peak_mb(), memory_mb()), tokens, speed, recompute)
+            took = min(_steps(model, plan[longest], settings, recompute) for _ in range(3))
+            seconds = took * sum(map(sum, sizes)) / sum(sizes[longest])
+            return Estimate(seconds, max(peak_mb(), memory_mb()), tokens, tokens / seconds, recompute)
     raise TrainingError(
         f"this training needs about {expected:,.0f} MB more memory and {limit:,} MB are free; "
         f"lower finetune.batch ({settings.batch}), set finetune.micro_batch = 1 or lower finetune.max_tokens"
@@ -332,19 +342,25 @@ def _steps(model: Any, items: Sequence[Item], settings: Finetune, recompute: boo
     return time.perf_counter() - started
 
 
+def _computed(items: Sequence[Item], settings: Finetune) -> list[int]:
+    """Tokens of each forward pass of a step."""
+    if settings.method == "dpo":
+        return [batches.computed(some) for some in _pairs(items, settings)]
+    sequences = [one for item in items for one in item.sequences]
+    return [batches.computed(some) for some in batches.passes(sequences, at_most=settings.micro_batch)]
+
+
 def _states(model: Any, pack: batches.Pack, *, adapter: bool = True, recompute: bool = False) -> Tensor:
     inner = lora.core(model)
-    hidden = lean.hidden(inner, pack.ids.to(inner.device), pack.lengths, adapter=adapter, recompute=recompute)
-    return hidden[pack.before.to(inner.device)]
+    ids, before = pack.ids.to(inner.device), pack.before.to(inner.device)
+    return lean.hidden(inner, ids, pack.lengths, pack.parents, adapter=adapter, recompute=recompute)[before]
 
 
-def _log_probabilities(
-    model: Any, pack: batches.Pack, counts: Sequence[int], *, adapter: bool, recompute: bool = False
-) -> Tensor:
+def _log_probabilities(model: Any, pack: batches.Pack, *, adapter: bool, recompute: bool = False) -> Tensor:
     """Summed log probability of each sequence's learned tokens [sequences]."""
     import torch
 
     inner = lora.core(model)
     states = _states(model, pack, adapter=adapter, recompute=recompute)
     losses = nll(states, inner.lm_head.weight, pack.targets.to(inner.device))
-    return torch.stack([-part.sum() for part in losses.split(list(counts))])
+    return torch.stack([-part.sum() for part in losses.split(list(pack.counts))])
