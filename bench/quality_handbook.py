@@ -22,7 +22,7 @@ from bench.quality_workspaces import GoldSpans, handbook_workspace, overlaps
 from bench.scoring import bootstrap, contains_gold, wilson
 from openbook import Workspace
 from openbook.answer.ask import FALLBACK_NOTE
-from openbook.records import Arm
+from openbook.records import Answer, Arm
 
 ARMS: tuple[Arm, ...] = ("rag", "extractive", "base")
 
@@ -53,7 +53,11 @@ class Row:
 
 def ask(workspace: Workspace, case: Case, arm: Arm, spans: GoldSpans) -> Row:
     """Ask one question and judge the answer."""
-    answer = workspace.ask(case.question, arm=arm, history=case.history)
+    return judge(arm, case, workspace.ask(case.question, arm=arm, history=case.history), spans)
+
+
+def judge(arm: Arm, case: Case, answer: Answer, spans: GoldSpans) -> Row:
+    """Verdicts on an answer."""
     gold = spans.of(case)
     return Row(
         arm=arm,

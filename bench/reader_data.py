@@ -7,14 +7,18 @@ python -m bench.reader_data FOLDER makes
     FOLDER/questions.jsonl         question, answer, document, quote, id; for `openbook finetune --from-library`
     FOLDER/closed.jsonl            the same questions as conversations without documents, for the closed-book arm
 
-The documents are named as the library names them. Nothing of articles 19-24 gets in.
+The documents are named as the library names them. Nothing of articles 19-24 gets in. To choose between recipes without
+looking at those, leave out some more and measure on them:
+
+    python -m bench.reader_data FOLDER --without a16 a17 a18
+    python -m bench.reader quick --articles a16 a17 a18 --adapter reader=...
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +32,19 @@ _LONGEST = 400
 """Characters of a sentence given as an answer; of a longer one only the answer is."""
 
 
-def write(folder: Path) -> dict[str, int]:
-    """Make the folder, which must not be a workspace yet; counts of what is in it.
+def write(folder: Path, *, without: Collection[str] = ()) -> dict[str, int]:
+    """Make the folder, which must not be a workspace yet, without some articles; counts of what is in it.
 
     Raises OpenbookError when it is one, SystemExit when a paragraph did not sync whole.
     """
-    xquad.write(folder / "xquad", training=True)
+    articles = [article for article in xquad.TRAINED_ON if article not in without]
+    xquad.write(folder / "xquad", articles=articles)
     with Workspace.init(folder) as workspace:
         report = workspace.sync([folder / "xquad"])
         if report.failed:
             raise SystemExit(f"paragraphs did not sync: {report.failed}")
         texts = {info.name: workspace.document(info.name).text for info in workspace.documents()}
-    asked = [question_row(question, texts[f"xquad/{question.paragraph}"]) for question in xquad.trained_on()]
+    asked = [question_row(question, texts[f"xquad/{question.paragraph}"]) for question in xquad.about(articles)]
     _write(folder / "questions.jsonl", asked)
     _write(folder / "closed.jsonl", map(closed_row, asked))
     return {"documents": len(texts), "chunks": report.chunks, "questions": len(asked)}
@@ -86,8 +91,9 @@ def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.reader_data", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="a new folder")
+    parser.add_argument("--without", nargs="+", default=[], metavar="ARTICLE", choices=xquad.TRAINED_ON)
     given = parser.parse_args()
-    print(write(given.folder.resolve()))
+    print(write(given.folder.resolve(), without=given.without))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ File names are neutral (a03-p02.txt): the article's title would give the paragra
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 _FILE = Path(__file__).parent / "data" / "xquad" / "articles-1-24.json"
 
 
-_HELD_OUT = frozenset(f"a{number:02}" for number in range(19, 25))
+TRAINED_ON = tuple(f"a{number:02}" for number in range(1, 19))
+HELD_OUT = tuple(f"a{number:02}" for number in range(19, 25))
 """The last six articles: no model or retriever of this repository is trained on them."""
 
 
@@ -51,19 +52,24 @@ def questions() -> list[Question]:
 
 def held_out() -> list[Question]:
     """The 139 questions about articles 19-24, which are for measuring only."""
-    return [question for question in questions() if question.article in _HELD_OUT]
+    return about(HELD_OUT)
 
 
 def trained_on() -> list[Question]:
     """The 493 questions about articles 1-18."""
-    return [question for question in questions() if question.article not in _HELD_OUT]
+    return about(TRAINED_ON)
 
 
-def write(folder: Path, *, training: bool = False) -> Path:
-    """Write one file per paragraph into a new folder; returns it. With `training`, only articles 1-18."""
+def about(articles: Collection[str]) -> list[Question]:
+    """The questions about some articles, named "a01" to "a24"."""
+    return [question for question in questions() if question.article in articles]
+
+
+def write(folder: Path, *, articles: Collection[str] | None = None) -> Path:
+    """Write one file per paragraph into a new folder; returns it. None is all articles."""
     folder.mkdir(parents=True)
     for paragraph in paragraphs():
-        if training and paragraph.article in _HELD_OUT:
+        if articles is not None and paragraph.article not in articles:
             continue
         (folder / paragraph.name).write_text(paragraph.text, encoding="utf-8")
     return folder

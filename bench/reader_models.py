@@ -1,0 +1,144 @@
+"""A model folder and prompts in, greedy replies out, many prompts at once. Knows no documents and no scores.
+
+Prompts read side by side share each reading of the weights: on one core half the time of one after the other. The
+kernels then add in another order, so that single words of an answer may differ from those of a lone question.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openbook.answer.ask import fit
+from openbook.answer.generators.openvino import OpenVINOGenerator
+from openbook.models import fetch
+from openbook.prompt import WITHOUT_PASSAGES
+from openbook.records import Generation, Hit, Message, ModelFiles, Sampling
+from openbook.settings import AnswerSettings, Models
+
+SAMPLING = Sampling(max_tokens=AnswerSettings().max_tokens)
+_AT_ONCE = 16
+_BLOCK = 32
+_REMEMBERED = 24_576
+"""Tokens of attention state: 16 prompts of 1,000 tokens, and what they have in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model to ask, and the system prompt of its questions without passages."""
+
+    files: ModelFiles
+    system: str | None
+    folder: str
+    """"" for the untouched model of the settings' default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    cut: bool
+    """Ended by the limit of tokens."""
+
+
+class Spent(NamedTuple):
+    """What one reply took."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds of all cores together: what a busy machine does not change."""
+    tokens: int
+    """Of the answer."""
+
+
+def load(folder: Path | None) -> Loaded:
+    """The model of an adapter's folder in a registry, of a served model's folder, or of what models.generator takes.
+
+    None is the untouched default model. Raises ModelError, or SystemExit when the adapter was not served.
+    """
+    if folder is None:
+        return Loaded(fetch.ensure(Models().generator), WITHOUT_PASSAGES, "")
+    manifest = folder / "manifest.json"
+    if (folder / "served").is_dir():
+        files = fetch.read_home(folder / "served")
+        if files is None:
+            raise SystemExit(f"{str(folder / 'served')!r} holds no whole model; train the adapter again")
+        known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+        return Loaded(files, known.get("system"), str(folder))
+    files = fetch.read_home(folder) if folder.is_dir() else None
+    return Loaded(files or fetch.ensure(str(folder)), WITHOUT_PASSAGES, str(folder))
+
+
+class Reader:
+    """One model loaded for many prompts; a context manager."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        import openvino_genai
+
+        self.loaded = loaded
+        files = loaded.files
+        self._generator = OpenVINOGenerator(files, prefer="throughput")
+        self._tokenizer = openvino_genai.Tokenizer(files.folder)
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.enable_prefix_caching = True
+        scheduler.max_num_batched_tokens = 2**31
+        scheduler.num_kv_blocks = _REMEMBERED // _BLOCK
+        # The attention state in 16 bits, as answering keeps it.
+        self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
+            files.folder, self._tokenizer, scheduler, "CPU", KV_CACHE_PRECISION="f16"
+        )
+        self._stop = set(files.eos_token_ids) or {self._tokenizer.get_eos_token_id()}
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipeline = None
+        self._generator.close()
+
+    def prompt(self, question: str, hits: Sequence[Hit] | None, *, history: Sequence[Message] = ()) -> list[Message]:
+        """The messages openbook.answer.ask would render."""
+        return fit(question, hits, self._generator, SAMPLING, history=history, system=self.loaded.system)[0]
+
+    def replies(
+        self, prompts: Sequence[Sequence[Message]], *, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[Reply]:
+        """Greedy replies in order."""
+        import openvino_genai
+
+        config = openvino_genai.GenerationConfig(
+            max_new_tokens=SAMPLING.max_tokens, apply_chat_template=False, stop_token_ids=self._stop, do_sample=False
+        )
+        for first in range(0, len(prompts), _AT_ONCE):
+            some = [self._encode(prompt) for prompt in prompts[first : first + _AT_ONCE]]
+            for tokens, result in zip(some, self._pipeline.generate(some, [config] * len(some)), strict=True):
+                ids = result.m_generation_ids[0]
+                cut = result.finish_reasons[0] == openvino_genai.GenerationFinishReason.LENGTH
+                yield Reply(self._tokenizer.decode(ids).strip(), tokens.get_size(), len(ids), cut)
+            if progress:
+                progress(min(first + _AT_ONCE, len(prompts)), len(prompts))
+
+    def seconds(self, prompts: Sequence[Sequence[Message]]) -> list[Spent]:
+        """What each reply takes when asked one after the other, as a person would."""
+        spent = []
+        for prompt in prompts:
+            wall, cpu = time.perf_counter(), time.process_time()
+            *_, done = self._generator.stream(prompt, SAMPLING)
+            assert isinstance(done, Generation)
+            spent.append(Spent(time.perf_counter() - wall, time.process_time() - cpu, done.answer_tokens))
+        return spent
+
+    def length(self, prompt: Sequence[Message]) -> int:
+        """Tokens of a prompt."""
+        return self._generator.count(self._generator.render(prompt))
+
+    def _encode(self, prompt: Sequence[Message]) -> Any:
+        return self._tokenizer.encode(self._generator.render(prompt), add_special_tokens=False).input_ids
