@@ -11,7 +11,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from openbook.errors import LibraryError, OpenbookError, UsageError
-from openbook.records import Answer, Arm, Condition, Document, DocumentInfo, Message, Scope, SearchResult, SyncReport
+from openbook.records import (
+    Answer,
+    Arm,
+    Case,
+    Condition,
+    Document,
+    DocumentInfo,
+    Message,
+    Scope,
+    SearchResult,
+    SyncReport,
+)
 from openbook.seams import Progress
 from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
 
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
     from openbook.lessons import Review
     from openbook.records import Hit
     from openbook.retrieve.explain import Explanation
+    from openbook.tune import Options, Report
 
 _TEMPLATE = """\
 # Openbook workspace. Every setting has a default; `openbook doctor` shows what is in force.
@@ -357,6 +369,37 @@ class Workspace:
                 house, lessons.new_folder(self.state, job.name), job=job, review=review, progress=progress
             )
         return replace(job, lessons=made.files, library=made.facts)
+
+    def tune(
+        self,
+        questions: Sequence[str | Path | Case] = (),
+        *,
+        from_library: bool = False,
+        options: Options | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Choose chunk size, fusion, passages and the bar for declining on your own questions; see docs/tune.md.
+
+        `questions` are files or cases, or made with `from_library`. What is significantly better on held-out questions
+        is written into openbook.toml and into force here, unless `dry_run`; the report goes to .openbook/tune/ID. A
+        changed chunk size re-splits the documents at the next sync.
+        Raises OpenbookError when there are too few questions.
+        """
+        from dataclasses import replace
+
+        from openbook.tune import Options, keep
+        from openbook.tuning import tune
+
+        report = tune(
+            self.house, questions, from_library=from_library, options=options or Options(), progress=progress
+        )
+        report = replace(report, written=bool(report.changes) and not dry_run)
+        keep(report, self.root)
+        if report.written:
+            self.close()
+            self.settings = load(self.root / FILE_NAME)
+        return report
 
     def documents(self) -> list[DocumentInfo]:
         """Stored documents, sorted by name."""

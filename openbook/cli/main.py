@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from openbook.cli import adapters, demo, doctor, finetune, library, models, questions
+from openbook.cli import adapters, demo, doctor, finetune, library, models, questions, tune
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -37,6 +37,7 @@ for command in (
     questions.explain,
     finetune.finetune,
     adapters.adapters,
+    tune.tune,
     models.models,
     doctor.doctor,
 ):
