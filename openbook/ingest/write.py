@@ -73,12 +73,14 @@ class Writer:
         texts = {chunk.indexed_text: 0 for _, chunks, *_ in self._waiting for chunk in chunks}
         for row, text in enumerate(texts):
             texts[text] = row
+        made_by = self._embedder.fingerprint
         vectors = self._embed(list(texts))
         put = [
             Entry(document, chunks, _rows(vectors, [texts[chunk.indexed_text] for chunk in chunks]), acl, source)
             for document, chunks, acl, source in self._waiting
         ]
-        self._library.commit(Change(put=put, rename=rename, remove=self._remove), note=self._note)
+        change = Change(put=put, rename=rename, remove=self._remove, embedder=made_by)
+        self._library.commit(change, note=self._note)
         self._documents += len(put)
         self._written += self._count
         self._waiting, self._remove = [], []

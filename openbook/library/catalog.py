@@ -68,7 +68,7 @@ class Catalog:
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _careful_sqlite)
         try:
-            with self._writing("opening it") as connection:
+            with self.writing("opening it") as connection:
                 if not create and not tables.exists(connection):
                     raise LibraryError("there is no library here yet; make one with: openbook sync FOLDER")
                 tables.migrate(connection)
@@ -82,31 +82,39 @@ class Catalog:
 
     def facts(self) -> dict[str, str]:
         """What the library was made with; empty when new."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return {row.name: row.value for row in connection.execute(sql.select(facts))}
 
     def found(self, values: Mapping[str, str], *, at: str) -> None:
         """Write the facts and the empty version 0 of a new library."""
-        with self._writing("making it") as connection:
+        with self.writing("making it") as connection:
             connection.execute(facts.insert(), [{"name": name, "value": value} for name, value in values.items()])
             connection.execute(versions.insert().values(version=0, committed_at=at, documents=0, chunks=0, note=""))
 
+    def note(self, values: Mapping[str, str | None]) -> None:
+        """Change facts, all at once; None takes one away."""
+        with self.writing("noting facts") as connection:
+            connection.execute(facts.delete().where(facts.c.name.in_(list(values))))
+            rows = [{"name": name, "value": value} for name, value in values.items() if value is not None]
+            if rows:
+                connection.execute(facts.insert(), rows)
+
     def versions(self) -> list[VersionInfo]:
         """Versions that can be read, oldest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             rows = connection.execute(sql.select(versions).order_by(versions.c.version))
             return [VersionInfo(r.version, r.committed_at, r.documents, r.chunks, r.note) for r in rows]
 
     def span(self) -> tuple[int, int]:
         """The oldest and the newest version."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             query = sql.select(sql.func.min(versions.c.version), sql.func.max(versions.c.version))
             oldest, newest = connection.execute(query).one()
             return oldest, newest
 
     def chunk_counts(self) -> tuple[int, int]:
         """Chunks of all kept versions together, and of the newest version."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             stored = connection.scalar(sql.select(sql.func.count()).select_from(chunks))
             alive = connection.scalar(sql.select(sql.func.sum(documents.c.chunks)).where(documents.c.died == NEVER))
             return stored or 0, alive or 0
@@ -114,7 +122,7 @@ class Catalog:
     def rows(self, version: int, *, names: Iterable[str] | None = None) -> list[Row]:
         """Documents of a version sorted by name: all, or those with the given names."""
         query = sql.select(documents).where(documents.c.born <= version, documents.c.died > version)
-        with self._reading() as connection:
+        with self.reading() as connection:
             if names is None:
                 found = list(connection.execute(query))
             else:
@@ -134,7 +142,7 @@ class Catalog:
             query = query.where(documents.c.name == name)
         if condition.field != "document":
             query = query.where(conditions.expression(condition))
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = list(connection.execute(query))
         if condition.field != "document":
             return [row.content for row in found]
@@ -143,7 +151,7 @@ class Catalog:
 
     def document(self, row: Row) -> Document:
         """The whole document behind a row."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             content = connection.execute(sql.select(contents).where(contents.c.id == row.content)).one()
         return Document(
             name=row.name,
@@ -156,17 +164,17 @@ class Catalog:
     def chunks_of(self, row: Row) -> list[tuple[int, Chunk]]:
         """(id, chunk) of a document in reading order."""
         query = sql.select(chunks).where(chunks.c.content == row.content).order_by(chunks.c.id)
-        with self._reading() as connection:
-            return [(found.id, _chunk(found, row.name)) for found in connection.execute(query)]
+        with self.reading() as connection:
+            return [(found.id, chunk_of(found, row.name)) for found in connection.execute(query)]
 
     def chunks(self, ids: Sequence[int]) -> dict[int, Chunk]:
         """Chunks by id, under the newest name of their document."""
         query = sql.select(chunks, documents.c.name).join(documents, documents.c.content == chunks.c.content)
         found: dict[int, Chunk] = {}
-        with self._reading() as connection:
+        with self.reading() as connection:
             for some in _batches(list(ids)):
                 for row in connection.execute(query.where(chunks.c.id.in_(some)).order_by(documents.c.born)):
-                    found[row.id] = _chunk(row, row.name)
+                    found[row.id] = chunk_of(row, row.name)
         return {id_: found[id_] for id_ in ids if id_ in found}
 
     def commit(
@@ -181,7 +189,7 @@ class Catalog:
         counters: Mapping[str, int],
     ) -> None:
         """Make a version: `gone` are ids of dying rows, those of renamed documents among them."""
-        with self._writing("committing") as connection:
+        with self.writing("committing") as connection:
             for some in _batches(list(gone)):
                 connection.execute(documents.update().where(documents.c.id.in_(some)).values(died=version))
             for row, name in renamed:
@@ -203,7 +211,7 @@ class Catalog:
 
     def sweep(self, oldest: int) -> int:
         """Forget versions before `oldest` and what only they held; returns the number of chunks freed."""
-        with self._writing("sweeping") as connection:
+        with self.writing("sweeping") as connection:
             connection.execute(versions.delete().where(versions.c.version < oldest))
             connection.execute(documents.delete().where(documents.c.died <= oldest))
             held = sql.select(documents.c.content)
@@ -212,12 +220,14 @@ class Catalog:
             return freed
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sql.Connection]:
+    def reading(self) -> Iterator[sql.Connection]:
+        """A connection to read by; its errors become LibraryError."""
         with self._translated("reading it"), self._engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _writing(self, doing: str) -> Iterator[sql.Connection]:
+    def writing(self, doing: str) -> Iterator[sql.Connection]:
+        """A transaction; its errors become LibraryError."""
         with self._translated(doing), self._engine.begin() as connection:
             yield connection
 
@@ -293,7 +303,8 @@ def _renamed(row: Row, name: str, version: int) -> sql.Insert:
     return documents.insert().from_select(["name", *(column.name for column in same), "born", "died"], source)
 
 
-def _chunk(row: Any, document: str) -> Chunk:
+def chunk_of(row: Any, document: str) -> Chunk:
+    """A row of the table chunks as its record."""
     title, *heading = json.loads(row.path)
     text = row.text.decode("utf-8", "surrogatepass")
     return Chunk(document, row.first, row.last, text, row.page, tuple(heading), title)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from openbook.errors import EmbedderMismatch, LibraryError
 from openbook.library.catalog import Catalog, sqlite_url
-from openbook.library.edge import EdgeIndex
-from openbook.library.index import REPAIR, Index
+from openbook.library.generations import Made, Store, as_facts, current
+from openbook.library.index import REPAIR
 from openbook.library.owner import Ownership
 from openbook.library.stored import StoredLibrary
 from openbook.library.terms import SCHEME
-from openbook.seams import Library
 from openbook.settings import LibrarySettings
 
 _CATALOG = "catalog.db"
@@ -29,35 +29,41 @@ def open_library(
     settings: LibrarySettings,
     embedder_fingerprint: str,
     dimensions: int,
+    embedder_name: str = "",
     create: bool = True,
-) -> Library:
+    brief: bool = False,
+) -> StoredLibrary:
     """Open a library, making it when it is new and `create` allows; this process owns it until close().
+
+    `embedder_name` is remembered, so that the library can say which embedder it needs. Other processes wait for a
+    `brief` owner instead of being turned away.
 
     Raises LibraryBusy when another process owns it, EmbedderMismatch when it was made with another embedder,
     LibraryError when it is missing, damaged, made by a newer Openbook, or cannot be written.
     """
     if not create and not settings.catalog_url and not (folder / _CATALOG).exists():
         raise LibraryError(f"there is no library in {str(folder)!r} yet; make one with: openbook sync FOLDER")
-    owner, room = Ownership(folder), _room_in(folder)
+    owner, room = Ownership(folder, brief=brief), room_in(folder)
     catalog: Catalog | None = None
     try:
-        catalog = Catalog(settings.catalog_url or sqlite_url(folder / _CATALOG), create=create)
+        catalog = catalog_in(folder, settings, create=create)
         facts = catalog.facts()
         if not facts:
-            facts = {
-                "library": uuid.uuid4().hex,
-                "embedder": embedder_fingerprint,
-                "dimensions": str(dimensions),
-                "terms": SCHEME,
-                "next_chunk": "1",
-                "next_content": "1",
-            }
-            index = _index(folder, settings, facts, create=True)
+            made = Made(1, embedder_fingerprint, dimensions, embedder_name)
+            facts = {"library": uuid.uuid4().hex, "terms": SCHEME, "next_chunk": "1", "next_content": "1"}
+            facts |= {name: value for name, value in as_facts(made).items() if value is not None}
+            index = Store(folder, settings, facts["library"]).open(made, create=True)
             catalog.found(facts, at=datetime.now(UTC).isoformat(timespec="seconds"))
         else:
             _fits(facts, embedder_fingerprint, dimensions)
             room(0)
-            index = _index(folder, settings, facts, create=False)
+            store, made = Store(folder, settings, facts["library"]), current(facts)
+            if embedder_name and not made.name:
+                made = replace(made, name=embedder_name)
+                catalog.note(as_facts(made))
+            if not settings.qdrant_url:  # on a server only a migration leaves anything, and looks for it itself
+                store.sweep(catalog.facts)
+            index = store.open(made, create=False)
         return StoredLibrary(catalog, index, dimensions=dimensions, room=room, release=owner.release)
     except BaseException:
         if catalog is not None:
@@ -66,11 +72,30 @@ def open_library(
         raise
 
 
+def catalog_in(folder: Path, settings: LibrarySettings, *, create: bool) -> Catalog:
+    """The catalog of a library; several processes may read it. Raises LibraryError."""
+    if not create and not settings.catalog_url and not (folder / _CATALOG).exists():
+        raise LibraryError(f"there is no library in {str(folder)!r} yet; make one with: openbook sync FOLDER")
+    return Catalog(settings.catalog_url or sqlite_url(folder / _CATALOG), create=create)
+
+
+def made_with(folder: Path, *, settings: LibrarySettings) -> Made | None:
+    """What a library's vectors come from, without owning it; None when there is no library."""
+    if not settings.catalog_url and not (folder / _CATALOG).exists():
+        return None
+    catalog = catalog_in(folder, settings, create=True)
+    try:
+        facts = catalog.facts()
+    finally:
+        catalog.close()
+    return current(facts) if facts else None
+
+
 def inspect(folder: Path, *, settings: LibrarySettings) -> str | None:
     """One line about a library for a person, without owning it; None when there is none or nothing in it."""
     if not settings.catalog_url and not (folder / _CATALOG).exists():
         return None
-    catalog = Catalog(settings.catalog_url or sqlite_url(folder / _CATALOG), create=False)
+    catalog = catalog_in(folder, settings, create=False)
     try:
         newest = catalog.versions()[-1]
         if newest.version == 0:
@@ -84,24 +109,12 @@ def inspect(folder: Path, *, settings: LibrarySettings) -> str | None:
     )
 
 
-def _index(folder: Path, settings: LibrarySettings, facts: dict[str, str], *, create: bool) -> Index:
-    dimensions = int(facts["dimensions"])
-    if not settings.qdrant_url:
-        if create:
-            shutil.rmtree(folder / "index", ignore_errors=True)
-        return EdgeIndex(folder / "index", dimensions=dimensions, create=create)
-    from openbook.library.server import ServerIndex, connect
-
-    client = connect(settings.qdrant_url, api_key_env=settings.qdrant_api_key_env)
-    return ServerIndex(client, f"openbook-{facts['library']}", dimensions=dimensions, create=create)
-
-
 def _fits(facts: dict[str, str], fingerprint: str, dimensions: int) -> None:
     made = facts["embedder"]
     if made != fingerprint or int(facts["dimensions"]) != dimensions:
         raise EmbedderMismatch(
             f"the library was made with the embedder {made!r} ({facts['dimensions']} dimensions), the settings name "
-            f"{fingerprint!r} ({dimensions}); set models.embedder back, or make a new workspace with: openbook init"
+            f"{fingerprint!r} ({dimensions}); set models.embedder back, or change over with: openbook migrate"
         )
     if facts["terms"] != SCHEME:
         raise LibraryError(
@@ -109,7 +122,9 @@ def _fits(facts: dict[str, str], fingerprint: str, dimensions: int) -> None:
         )
 
 
-def _room_in(folder: Path) -> Callable[[int], None]:
+def room_in(folder: Path) -> Callable[[int], None]:
+    """A check that raises LibraryError when the disk of the folder cannot take so many bytes."""
+
     def room(size: int) -> None:
         free = shutil.disk_usage(folder).free
         if free < size + _SPARE:

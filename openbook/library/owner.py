@@ -1,28 +1,38 @@
-"""One process owns a library folder: a lock that dies with its process, and a note saying who holds it."""
+"""One process owns a library folder, and one fills the next index: locks that die with their process, and notes of who
+holds them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from openbook.errors import LibraryBusy, LibraryError
 
+_PATIENCE = 20.0
+"""Seconds to wait for an owner that wrote down that it will be brief."""
+_BRIEF = "for a moment"
+_FILES = {"library": ("lock", "owner"), "migration": ("migration.lock", "migration.owner")}
+
 
 class Ownership:
     """Held from construction to release(); raises LibraryBusy when another process (or this one) holds the folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._note = folder / "owner"
-        self._lock = FileLock(folder / "lock", thread_local=False)
+    def __init__(self, folder: Path, *, of: Literal["library", "migration"] = "library", brief: bool = False) -> None:
+        """Own the library, or (`of` "migration") the next generation of its index. Others wait for a `brief` owner."""
+        lock, note = _FILES[of]
+        self._note = folder / note
+        self._lock = FileLock(folder / lock, thread_local=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._acquire()
         except Timeout:
+            used = "is in use by" if of == "library" else "is being migrated already by"
             raise LibraryBusy(
-                f"the library {str(folder)!r} is in use by {_holder(self._note)}; "
+                f"the library {str(folder)!r} {used} {_holder(self._note)}; "
                 "stop that process or wait for it to finish, then try again"
             ) from None
         except OSError as error:
@@ -31,7 +41,7 @@ class Ownership:
                 "check the folder's permissions and free space"
             ) from None
         with contextlib.suppress(OSError):
-            self._note.write_text(str(os.getpid()), encoding="ascii")
+            self._note.write_text(f"{os.getpid()} {_BRIEF}" if brief else str(os.getpid()), encoding="ascii")
 
     def release(self) -> None:
         """Let another process have the folder."""
@@ -39,10 +49,23 @@ class Ownership:
             self._note.unlink()
         self._lock.release()
 
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            if not _read(self._note).endswith(_BRIEF):
+                raise
+            self._lock.acquire(timeout=_PATIENCE)
+
+
+def _read(note: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return note.read_text(encoding="ascii")
+    return ""
+
 
 def _holder(note: Path) -> str:
-    try:
-        pid = int(note.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+    pid = _read(note).partition(" ")[0]
+    if not pid.isdecimal():
         return "another process"
-    return "this very process" if pid == os.getpid() else f"process {pid}"
+    return "this very process" if int(pid) == os.getpid() else f"process {pid}"

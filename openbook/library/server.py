@@ -37,16 +37,53 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 
+_shared: dict[str, tuple[QdrantClient, int]] = {}
+"""Clients of libraries in this process with how many use each: their folder allows one client only."""
+_sharing = threading.Lock()
+
+
 def connect(url: str, *, api_key_env: str) -> QdrantClient:
-    """A client for a server URL; ":memory:" and "local:FOLDER" run in this process."""
+    """A client for a server URL; ":memory:" and "local:FOLDER" run in this process. To be given to disconnect()."""
     make = need("qdrant_client", extra="server", purpose="a Qdrant server").QdrantClient
     if url == ":memory:":
-        client = make(url)
-    elif url.startswith("local:"):
-        client = make(path=url.removeprefix("local:"))
-    else:
-        client = make(url=url, api_key=os.environ.get(api_key_env) or None, timeout=60)
-    return cast("QdrantClient", client)
+        return cast("QdrantClient", make(url))
+    if url.startswith("local:"):
+        with _sharing:
+            client, users = _shared.get(url) or (make(path=url.removeprefix("local:")), 0)
+            _shared[url] = client, users + 1
+            return client
+    return cast("QdrantClient", make(url=url, api_key=os.environ.get(api_key_env) or None, timeout=60))
+
+
+def disconnect(client: QdrantClient) -> None:
+    """Close a client, or for a shared one this use of it."""
+    with _sharing:
+        url, users = next(((url, users) for url, (one, users) in _shared.items() if one is client), ("", 1))
+        if users > 1:
+            _shared[url] = client, users - 1
+            return
+        _shared.pop(url, None)
+    client.close()
+
+
+def collections(url: str, *, api_key_env: str) -> list[str]:
+    """Names of all collections of a server."""
+    client = connect(url, api_key_env=api_key_env)
+    try:
+        with _translated("listing"):
+            return [one.name for one in client.get_collections().collections]
+    finally:
+        disconnect(client)
+
+
+def drop(url: str, collection: str, *, api_key_env: str) -> None:
+    """Delete a collection, if it is there."""
+    client = connect(url, api_key_env=api_key_env)
+    try:
+        with _translated("deleting"):
+            client.delete_collection(collection)
+    finally:
+        disconnect(client)
 
 
 class ServerIndex:
@@ -145,7 +182,7 @@ class ServerIndex:
     def close(self) -> None:
         """See Index."""
         with self._gate, _translated("closing"):
-            self._client.close()
+            disconnect(self._client)
 
     def _create(self, dimensions: int) -> None:
         models = self._models

@@ -11,12 +11,14 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from openbook.errors import LibraryError
-from openbook.library import planning, revival
+from openbook.errors import EmbedderMismatch, LibraryError
+from openbook.library import generations, planning, revival
 from openbook.library.catalog import Catalog, Stored, document_info
+from openbook.library.generations import Made
 from openbook.library.index import (
     ACL,
     BATCH,
@@ -46,9 +48,6 @@ from openbook.records import (
     VersionInfo,
 )
 
-if TYPE_CHECKING:
-    pass
-
 _COSINE_DIGITS, _BM25_DIGITS = 6, 4
 """Beyond these, scores of equal texts differ by the order of summation."""
 _EXACT_RARITY = 10_000
@@ -59,6 +58,29 @@ _CONDITIONS = 32
 _SLACK = 10
 _LONGEST_TIE = 16
 """Ties across the end of a list are followed up to this many times its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An index with the versions it can tell of; replaced as a whole, so that a search reads one state."""
+
+    made: Made
+    index: Index
+    oldest: int
+    newest: int
+
+
+class Coming(Protocol):
+    """A generation that is to become the current one."""
+
+    made: Made
+    index: Index
+
+    def finish(self) -> None:
+        """Bring in what is missing and check all of it, while nothing is committed. Raises LibraryError."""
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Vectors of its embedder."""
 
 
 class StoredLibrary:
@@ -78,8 +100,12 @@ class StoredLibrary:
 
         Raises LibraryError when the index does not hold what the catalog says.
         """
-        self._catalog, self._index = catalog, index
-        self._dimensions = dimensions
+        self._catalog = catalog
+        made = replace(generations.current(catalog.facts()), dimensions=dimensions)
+        self._seen = _Seen(made, index, 0, 0)
+        self._beside: dict[str, _Seen] = {}
+        """By fingerprint: a generation that is measured before the switch, or left by one; searchable as it was."""
+        self._embed: Callable[[Sequence[str]], Sequence[Sequence[float]]] | None = None
         self._clock, self._room, self._release = clock, room, release
         self._bm25 = Bm25()
         self._meeting = functools.lru_cache(_CONDITIONS)(catalog.meeting)
@@ -87,6 +113,19 @@ class StoredLibrary:
         self._closed = False
         self._recover()
         self._check()
+
+    @property
+    def made(self) -> Made:
+        """What the index in use was made with."""
+        return self._seen.made
+
+    @property
+    def _index(self) -> Index:
+        return self._seen.index
+
+    @property
+    def _newest(self) -> int:
+        return self._seen.newest
 
     def version(self) -> int:
         """See seams.Library."""
@@ -107,16 +146,23 @@ class StoredLibrary:
         rows = self._catalog.rows(self._readable(version), names=[name])
         return self._catalog.chunks_of(rows[0]) if rows else []
 
-    def candidates(self, vector: Sequence[float], text: str, *, scope: Scope, limit: int) -> Candidates:
+    def candidates(
+        self, vector: Sequence[float], text: str, *, scope: Scope, limit: int, embedder: str = ""
+    ) -> Candidates:
         """See seams.Library. Equal scores stand in the order of ids."""
-        version = self._readable(scope.version)
-        if len(vector) != self._dimensions:
-            raise LibraryError(f"the question's vector has {len(vector)} dimensions, the library's {self._dimensions}")
+        seen = self._seen
+        if embedder and embedder != seen.made.embedder:
+            seen = self._other(embedder)
+        version = self._readable(scope.version, seen)
+        if len(vector) != seen.made.dimensions:
+            raise LibraryError(
+                f"the question's vector has {len(vector)} dimensions, the library's {seen.made.dimensions}"
+            )
         where = self._where(scope, version)
         if where is None or limit < 1:
             return Candidates((), (), version)
         terms = self._bm25.query(text)
-        search = functools.partial(self._index.search, where=where, corpus=self._corpus(scope, version))
+        search = functools.partial(seen.index.search, where=where, corpus=self._corpus(scope, version))
         near, lexical = search([float(x) for x in vector], terms if terms.indices else None, limit=limit + _SLACK)
         dense = _settled(near, _COSINE_DIGITS)[:limit]
         return Candidates(
@@ -143,8 +189,9 @@ class StoredLibrary:
         with self._writing():
             if not (change.put or change.rename or change.remove):
                 return self._newest
+            change = self._of_now(change)
             names = planning.names(change)
-            plan = planning.plan(change, self._catalog.rows(self._newest, names=names), dimensions=self._dimensions)
+            plan = planning.plan(change, self._catalog.rows(self._newest, names=names), dimensions=self.made.dimensions)
             self._room(sum(4 * len(entry.document.text) + 3000 * len(entry.chunks) for entry in change.put))
             return self._commit(change.put, plan, note)
 
@@ -166,7 +213,7 @@ class StoredLibrary:
             raise LibraryError(f"sweep must keep at least 1 version, not {keep}")
         with self._writing():
             oldest = self._newest - keep + 1
-            if oldest <= self._oldest:
+            if oldest <= self._seen.oldest:
                 return 0
             self._dirty = True
             freed = self._catalog.sweep(oldest)
@@ -178,6 +225,40 @@ class StoredLibrary:
         self._open()
         return self._index.optimize()
 
+    def attach(self, coming: Coming) -> int:
+        """Let a generation be searched, by its embedder's fingerprint, as of the version returned."""
+        with self._writing():
+            coming.finish()
+            self._beside[coming.made.embedder] = replace(self._seen, made=coming.made, index=coming.index)
+            return self._newest
+
+    def switch(self, coming: Coming) -> None:
+        """Use another generation from here on; it belongs to the library then. The one of before is kept beside it.
+
+        Searches in flight end on the index they began with. One catalog transaction is the moment that counts.
+        Raises LibraryError and changes nothing when the generation is not whole.
+        """
+        with self._writing():
+            coming.finish()
+            before = self._seen
+            facts = generations.as_facts(coming.made)
+            self._catalog.note({**facts, generations.PREVIOUS: before.made.json(), generations.NEXT: None})
+            self._embed = coming.embed
+            self._beside[before.made.embedder] = before
+            self._seen = replace(before, made=coming.made, index=coming.index)
+            self._beside.pop(coming.made.embedder, None)
+
+    def others(self) -> list[Made]:
+        """The generations that are open beside the current one."""
+        return [seen.made for seen in self._beside.values()]
+
+    def detach(self, embedder: str) -> None:
+        """Forget another generation and close its index, if it is open."""
+        with self._write:
+            gone = self._beside.pop(embedder, None)
+            if gone is not None:
+                gone.index.close()
+
     def close(self) -> None:
         """See seams.Library."""
         with self._write:
@@ -185,7 +266,9 @@ class StoredLibrary:
                 return
             self._closed = True
             try:
-                self._index.close()
+                with contextlib.ExitStack() as stack:
+                    for seen in (self._seen, *self._beside.values()):
+                        stack.callback(seen.index.close)
             finally:
                 self._catalog.close()
                 self._release()
@@ -202,6 +285,28 @@ class StoredLibrary:
                 self._recover()
             yield
 
+    def _other(self, embedder: str) -> _Seen:
+        if embedder not in self._beside:
+            raise EmbedderMismatch(
+                f"the question was embedded with {embedder!r}, and the library uses {self.made.embedder!r}; ask again"
+            )
+        return self._beside[embedder]
+
+    def _of_now(self, change: Change) -> Change:
+        """A change whose vectors were made before the library changed its embedder, with vectors made anew."""
+        if change.embedder in ("", self.made.embedder) or not change.put:
+            return change
+        if self._embed is None:
+            raise EmbedderMismatch(
+                f"the vectors are of {change.embedder!r}, and the library uses {self.made.embedder!r}; sync again"
+            )
+        embed = self._embed
+        put = [
+            replace(entry, vectors=embed([chunk.indexed_text for chunk in entry.chunks]) if entry.chunks else [])
+            for entry in change.put
+        ]
+        return replace(change, put=put, embedder=self.made.embedder)
+
     def _recover(self) -> None:
         """Make the index what the catalog says: undo an unfinished commit, finish an unfinished sweep."""
         oldest, newest = self._catalog.span()
@@ -213,25 +318,26 @@ class StoredLibrary:
             self._index.assign(undead, DIED, None)
             self._index.delete(swept)
             self._index.flush()
-        self._oldest, self._newest, self._dirty = oldest, newest, False
+        self._seen, self._dirty = replace(self._seen, oldest=oldest, newest=newest), False
         self._chunks = self._catalog.chunk_counts()[0]
 
     def _check(self) -> None:
         stored, alive = self._catalog.chunk_counts()
-        found = self._index.count(), self._index.count(Where(must_not=_outside(self._newest)))
+        found = self._index.count(), self._index.count(Where(must_not=outside(self._newest)))
         if found != (stored, alive):
             raise LibraryError(
                 f"the search index holds {found[0]} chunks, {found[1]} of them current, where the catalog has {stored} "
                 f"and {alive}, so it was lost or damaged; {REPAIR}"
             )
 
-    def _readable(self, version: int | None) -> int:
+    def _readable(self, version: int | None, seen: _Seen | None = None) -> int:
         self._open()
+        seen = seen or self._seen
         if version is None:
-            return self._newest
-        if not self._oldest <= version <= self._newest:
+            return seen.newest
+        if not seen.oldest <= version <= seen.newest:
             raise LibraryError(
-                f"version {version} cannot be read; the library has versions {self._oldest} to {self._newest}"
+                f"version {version} cannot be read; the library has versions {seen.oldest} to {seen.newest}"
             )
         return version
 
@@ -242,12 +348,12 @@ class StoredLibrary:
             if not kept:
                 return None
             must.append(OneOf(DOC, sorted(kept)))
-        return Where(tuple(must), _outside(version))
+        return Where(tuple(must), outside(version))
 
     def _corpus(self, scope: Scope, version: int) -> Where | None:
         if self._chunks > _EXACT_RARITY:
             return None
-        return Where((_allowed(scope),), _outside(version))
+        return Where((_allowed(scope),), outside(version))
 
     def _commit(self, put: Sequence[Entry], plan: planning.Plan, note: str) -> int:
         version, at = self._newest + 1, self._clock().isoformat(timespec="seconds")
@@ -277,7 +383,7 @@ class StoredLibrary:
             put=planning.numbered(put, first_content, first_chunk),
             counters={"next_content": first_content + len(put), "next_chunk": next_chunk},
         )
-        self._newest, self._dirty = version, False
+        self._seen, self._dirty = replace(self._seen, newest=version), False
         self._chunks += next_chunk - first_chunk
         return version
 
@@ -289,7 +395,7 @@ class StoredLibrary:
             yield Point(stored.first_chunk + number, vector.tolist(), terms, payload)
 
 
-def _outside(version: int) -> tuple[Clause, ...]:
+def outside(version: int) -> tuple[Clause, ...]:
     """Excluded from a version. Said as exclusions because few points match: 5 ms a search less than inclusions."""
     return Between(BORN, at_least=version + 1), Between(DIED, below=version + 1)
 

@@ -40,7 +40,8 @@ facts = Table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""library (random id), embedder, dimensions, terms (scheme of the full-text index), next_chunk, next_content."""
+"""library (random id), terms (scheme of the full-text index), next_chunk, next_content; of the index in use:
+generation, embedder (fingerprint), embedder_name, dimensions; of its neighbours, as JSON: previous, next."""
 
 versions = Table(
     "versions",
@@ -94,7 +95,17 @@ chunks = Table(
     Index("chunks_content", "content"),
 )
 
-MIGRATIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("0001-first", metadata.create_all),)
+
+def _first_generation(connection: Connection) -> None:
+    """An Openbook that knows one index only must not look for it where an older one lies."""
+    if connection.scalar(select(facts.c.value).where(facts.c.name == "embedder")) is not None:
+        connection.execute(facts.insert().values(name="generation", value="1"))
+
+
+MIGRATIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
+    ("0001-first", metadata.create_all),
+    ("0002-generations", _first_generation),
+)
 """Append only; a released migration never changes."""
 
 

@@ -33,6 +33,10 @@ class HybridSearcher:
         self._settings = settings
         self._reranker = reranker
 
+    def use(self, embedder: Embedder) -> None:
+        """Embed with another one from the next question on; a search in flight ends as it began."""
+        self._embedder = embedder
+
     def search(self, question: str, *, k: int | None = None, scope: Scope = ANYONE) -> SearchResult:
         """The k best hits; a question without any letter or digit finds nothing."""
         k = self._settings.k if k is None else k
@@ -52,9 +56,11 @@ class HybridSearcher:
 
     def candidates(self, question: str, *, scope: Scope, limit: int) -> tuple[Candidates, float]:
         """Both retrievers' lists, and the moment the question had been embedded."""
-        vector = self._embedder.embed([question], kind="query")[0]
+        embedder = self._embedder
+        vector = embedder.embed([question], kind="query")[0]
         embedded = time.perf_counter()
-        return self._library.candidates(vector, question, scope=scope, limit=limit), embedded
+        found = self._library.candidates(vector, question, scope=scope, limit=limit, embedder=embedder.fingerprint)
+        return found, embedded
 
     def fused(self, found: Candidates, *, limit: int | None = None) -> list[Fused]:
         """The candidates in the order of the settings' fusion."""
