@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -273,13 +274,28 @@ class House:
             files = self._files(name, "generator")
         return OpenVINOGenerator(files, prefer=self._prefer)
 
+    def model_files(self, name: str, kind: Literal["embedder", "generator", "reranker"]) -> ModelFiles:
+        """The files of a model as openbook.toml names it: a relative path counts from the workspace.
+
+        Raises ModelError when it cannot be had, SettingsError when it is of another kind.
+        """
+        return self._files(name, kind)
+
     def _files(self, name: str, kind: Literal["embedder", "generator", "reranker"]) -> ModelFiles:
         from openbook.models import fetch
 
-        files = fetch.ensure(name, offline=offline(self.settings), progress=self._progress)
+        place = placed(name, self.root)
+        files = fetch.ensure(place, offline=offline(self.settings), progress=self._progress)
         if files.kind != kind:
             raise SettingsError(f"models.{kind} = {name!r} is a {files.kind}; choose one with: openbook models list")
-        return files
+        # Named as in the settings, so that a workspace that moved knows its own embedder again.
+        return files if place == name else replace(files, name=name)
+
+
+def placed(name: str, root: Path) -> str:
+    """A model's name as it is, or its path in the workspace where the settings name one relative to it."""
+    inside = name.startswith(f"{STATE_DIR}/") and not Path(name).is_absolute()
+    return str(root / name) if inside else name
 
 
 def offline(settings: Settings) -> bool:

@@ -49,7 +49,7 @@ def quiet() -> Iterator[None]:
     """Keep the model libraries from writing to the terminal."""
     import transformers
 
-    said = transformers.utils.logging
+    said: Any = transformers.utils.logging
     level = said.get_verbosity()
     said.set_verbosity_error()
     said.disable_progress_bar()
