@@ -25,10 +25,11 @@ from openbook.files import sha256_of, write_atomic
 from openbook.finetune import tensorfile
 from openbook.finetune.merge import read_config, read_lora
 from openbook.models.catalogue import get
+from openbook.prompt import fingerprint
 
 LARGEST = 12_000_000
 """Bytes of the weights: what a wheel may grow by."""
-OF_A_FOLDER = ("format", "name", "version", "files", "run", "parent", "prompt_sha256")
+OF_A_FOLDER = ("format", "name", "version", "files", "run", "parent")
 """Of an adapter's manifest: what tells of its folder, not of its training."""
 
 
@@ -36,7 +37,7 @@ def bundle(adapter: Path, *, data_licence: str, scores: Mapping[str, Any], home:
     """Write the bundle of an adapter's folder.
 
     Raises AdapterError for anything but a LoRA on a pinned model of the catalogue that passed the gate, for one too
-    large, and for a manifest that names places of this machine.
+    large, for one trained under another prompt, and for a manifest that names places of this machine.
     """
     trained = json.loads((adapter / "manifest.json").read_text(encoding="utf-8"))
     base = trained["base"]
@@ -44,6 +45,9 @@ def bundle(adapter: Path, *, data_licence: str, scores: Mapping[str, Any], home:
         raise AdapterError(f"the adapter was trained on {base['name']!r} {base['sha256']}, not on the catalogue's")
     if trained["gate"]["passed"] is not True:
         raise AdapterError("the adapter did not pass the gate: what is served is not what was trained")
+    prompt = ((trained.get("library") or {}).get("serving") or {}).get("prompt", fingerprint())
+    if prompt != fingerprint():
+        raise AdapterError("the adapter was trained under another prompt than openbook/prompt.py renders now")
     told = {key: value for key, value in trained.items() if key not in OF_A_FOLDER}
     if places := [text for text in _texts(told) if text.startswith(("/", "\\")) or text[1:3] == ":\\"]:
         raise AdapterError(f"the adapter's manifest names a place of this machine: {places[0]!r}")
@@ -67,7 +71,7 @@ def bundle(adapter: Path, *, data_licence: str, scores: Mapping[str, Any], home:
             **told,
             "licence": "Apache-2.0",
             "data_licence": data_licence,
-            "prompt_sha256": readers.prompt_hash(),
+            "prompt": prompt,
             "rounding": rounding(adapter, draft),
             "scores": dict(scores),
             "files": {

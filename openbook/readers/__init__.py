@@ -18,8 +18,6 @@ from typing import Any
 
 from openbook.errors import ModelError
 from openbook.files import sha256_of
-from openbook.prompt import ABSTENTION, messages
-from openbook.records import Chunk, Hit, Message
 
 HOME = Path(__file__).parent
 """Where the bundled readers lie."""
@@ -56,9 +54,9 @@ class Reader:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     @property
-    def prompt_sha256(self) -> str:
-        """prompt_hash() when it was trained."""
-        return str(self.manifest["prompt_sha256"])
+    def prompt(self) -> str:
+        """openbook.prompt.fingerprint() when it was trained; under another prompt it reads worse."""
+        return str(self.manifest["prompt"])
 
     def verify(self) -> None:
         """Raise ModelError when a file is not the one the manifest tells of."""
@@ -81,24 +79,12 @@ def bundled(*, home: Path = HOME) -> list[Reader]:
     return [_read(path.parent) for path in sorted(home.glob(f"*/{MANIFEST}"))]
 
 
-def prompt_hash() -> str:
-    """sha256 hex of openbook.prompt's rendering of a fixed conversation: a reader trained under another reads worse."""
-    hits = [
-        Hit(Chunk("b.md", 0, 23, "Cats sleep 15 hours.\n\nB", title="Cats", heading=("Care", "Sleep")), score=1.0),
-        Hit(Chunk("a.md", 0, 5, "Dogs."), score=0.5),
-    ]
-    history = [Message("user", "Do cats sleep?"), Message("assistant", "Yes [1].")]
-    turns = messages("How long?", hits, history=history)
-    rendered = [[turn.role, turn.content] for turn in turns] + [["abstention", ABSTENTION]]
-    return hashlib.sha256(json.dumps(rendered, ensure_ascii=False).encode()).hexdigest()
-
-
 def _read(folder: Path) -> Reader:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         known = manifest["format"] == FORMAT and all(manifest["files"][name]["sha256"] for name in FILES)
-        whole = known and manifest["base"]["sha256"] and manifest["prompt_sha256"]
+        whole = known and manifest["base"]["sha256"] and manifest["prompt"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{str(path)!r} cannot be read ({error!r}); install openbook again") from None
     if not whole:
