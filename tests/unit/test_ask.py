@@ -178,6 +178,46 @@ def hits(count: int, words: int) -> list[Hit]:
     return [Hit(Chunk(f"{n}.md", 0, 5 * words, "word " * words), 1.0) for n in range(count)]
 
 
+def test_follow_ups_are_rewritten_by_the_rewriter_and_answered_by_the_generator(filled: Library) -> None:
+    asked: list[str] = []
+
+    def rewrites(messages: Sequence[Message]) -> str:
+        asked.append(messages[-1].content)
+        return "Are dogs welcome in the office?"
+
+    helper = Assistant(
+        arm="rag",
+        settings=SURE.model_copy(update={"rewrite": "model"}),
+        library_version=filled.version,
+        searcher=HybridSearcher(filled, EMBEDDER, Retrieve()),
+        embedder=EMBEDDER,
+        generator=lambda: ScriptedGenerator(lambda _: "Dogs are welcome in the office on Fridays [1]."),
+        rewriter=lambda: ScriptedGenerator(rewrites),
+        adapter="reader (bundled)",
+    )
+    history = [Message("user", "Are cats welcome?"), Message("assistant", "No.")]
+    answer = helper.ask("And dogs?", history=history)
+    assert len(asked) == 1
+    assert answer.hits[0].chunk.document == "dogs.md"
+    assert answer.text.startswith("Dogs are welcome")
+    assert answer.adapter == "reader (bundled)"
+    helper.ask("Are dogs welcome?")
+    assert len(asked) == 1
+
+
+def test_an_answer_no_model_was_asked_for_names_no_adapter(filled: Library) -> None:
+    helper = Assistant(
+        arm="tuned+rag",
+        settings=AnswerSettings(abstain_below=1.0),
+        library_version=filled.version,
+        searcher=HybridSearcher(filled, EMBEDDER, Retrieve()),
+        generator=lambda: ScriptedGenerator(lambda _: "Never asked."),
+        adapter="voice@1",
+    )
+    answer = helper.ask("What do the tides weigh?")
+    assert (answer.abstained, answer.model, answer.adapter) == (True, "", None)
+
+
 def test_a_prompt_too_long_drops_the_lowest_ranked_passages_first() -> None:
     model = ScriptedGenerator(lambda _: "", context=500)
     _, shown = fit("Who pays?", hits(5, 100), model, Sampling(max_tokens=50))
