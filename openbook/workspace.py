@@ -19,6 +19,7 @@ from openbook.records import (
     Document,
     DocumentInfo,
     Message,
+    Migration,
     Scope,
     SearchResult,
     SyncReport,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from openbook.answer.ask import AnswerStream
     from openbook.assemble import House
     from openbook.finetune.job import Job
+    from openbook.finetune.retriever.tune import Result as TunedRetriever
     from openbook.finetune.run import Result
     from openbook.lessons import Review
     from openbook.records import Hit
@@ -391,15 +393,52 @@ class Workspace:
         from openbook.tune import Options, keep
         from openbook.tuning import tune
 
-        report = tune(
-            self.house, questions, from_library=from_library, options=options or Options(), progress=progress
-        )
+        report = tune(self.house, questions, from_library=from_library, options=options or Options(), progress=progress)
         report = replace(report, written=bool(report.changes) and not dry_run)
         keep(report, self.root)
         if report.written:
             self.close()
             self.settings = load(self.root / FILE_NAME)
         return report
+
+    def tune_retriever(
+        self,
+        kind: Literal["embedder", "reranker"] = "embedder",
+        questions: Sequence[str | Path | Case] = (),
+        *,
+        from_library: bool = False,
+        name: str = "tuned",
+        base: str = "",
+        settings: Mapping[str, object] | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[TunedRetriever, Migration | None]:
+        """Train the embedder or a reranker on questions about the library; adopt it when it finds significantly more.
+
+        `questions` are files or cases; see docs/retriever.md for `settings`. An adopted one is written into
+        openbook.toml and is in force here; the library changes over to an embedder by a migration, which can be rolled
+        back. `force` adopts without a gain. Needs openbook[finetune].
+        Raises ExamplesError when there are too few questions, TrainingError.
+        """
+        from openbook import retriever, settings_file
+
+        result = retriever.tune(
+            self.house,
+            kind,
+            questions,
+            from_library=from_library,
+            name=name,
+            base=base,
+            settings=settings,
+            progress=progress,
+        )
+        if not (result.gained or force):
+            return result, None
+        place = result.folder.relative_to(self.root).as_posix()
+        settings_file.change(self.root / FILE_NAME, {f"models.{kind}": place}, why=result.verdict)
+        self.close()
+        self.settings = load(self.root / FILE_NAME)
+        return result, self.migrate(embedder=place, progress=progress) if kind == "embedder" else None
 
     def documents(self) -> list[DocumentInfo]:
         """Stored documents, sorted by name."""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -45,6 +45,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "openbook finetune replies.jsonl --name tone --preflight",
     "openbook finetune replies.jsonl --name tone --set epochs=5",
     "openbook finetune --resume",
+    "openbook finetune --retriever embedder --questions faq.jsonl --from-library",
     "openbook finetune replies.jsonl --name tone --curve 10,30,100",
 )
 def finetune(
@@ -63,6 +64,24 @@ def finetune(
     as_json: bool,
 ) -> None:
     """Train an adapter on the example conversations in DATA (chat JSONL, CSV and other common formats)."""
+    if retriever:
+        _not_with_retriever(data, examples, recipe, resume, only_check, curve)
+        from openbook.cli.retriever import tune
+
+        tune(
+            retriever,
+            questions=questions,
+            from_library=from_library,
+            name=name,
+            base=base,
+            values=values,
+            force=force,
+            workspace=workspace,
+            as_json=as_json,
+        )
+        return
+    if base or force:
+        raise UsageError("--base and --force go with --retriever")
     from openbook.finetune import job as jobs
     from openbook.finetune import run as runs
 
@@ -97,6 +116,14 @@ def finetune(
             return
         result = runs.run(job, files, folder, registry=ws.house.adapters, tools=tools, resume=resume)
     _show_result(result, as_json)
+
+
+def _not_with_retriever(*given: object) -> None:
+    if any(given):
+        raise UsageError(
+            "--retriever learns from --questions FILE or --from-library; leave out DATA, --examples, --recipe, "
+            "--resume, --preflight and --curve"
+        )
 
 
 def _show_check(flight: Preflight, folder: Path, as_json: bool) -> None:

@@ -58,21 +58,25 @@ def reranker(
             for epoch in range(recipe.epochs)
         ]
 
-        def loss_of(batch: list[int], epoch: int) -> Tensor:
+        def descend(batch: list[int], epoch: int) -> float:
             import torch
 
             some = [pairs[epoch][number] for number in batch]
             texts = corpus.texts([place for _, place, _ in some])
-            logits = _logits(
-                model, [(questions[row].text, text) for (row, _, _), text in zip(some, texts, strict=True)]
-            )
-            wanted = torch.tensor([label for _, _, label in some], device=logits.device)
-            return torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), wanted)
+            total = 0.0
+            for portion in steps.portions(texts):
+                asked = [(questions[some[number][0]].text, texts[number]) for number in portion]
+                logits = _logits(model, asked).float()
+                wanted = torch.tensor([some[number][2] for number in portion], device=logits.device)
+                loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(some)
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += float(loss.detach())
+            return total
 
         plan = [
             steps.batches(len(some), recipe.batch, seed=recipe.seed, epoch=epoch) for epoch, some in enumerate(pairs)
         ]
-        course = steps.run(model, plan, loss_of, recipe, machine, step_name="train", progress=progress)
+        course = steps.run(model, plan, descend, recipe, machine, step_name="train", progress=progress)
         _set_longest(model, files.context)
         probe = _scores(model, probes)
         save(model, weights, into, longest=files.context)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,20 +68,55 @@ def embedder(
         model = load(weights, files, max_tokens=recipe.max_tokens).to(machine.device)
         batches = Batches(questions, pools, answers or Answers(corpus), recipe)
 
-        def loss_of(batch: list[int], epoch: int) -> Tensor:
-            rows, places, right, wrong = batches.of(batch, epoch)
-            asked = _vectors(model, [files.query_prefix + questions[row].text for row in rows])
-            read = _vectors(model, [files.document_prefix + text for text in corpus.texts(places)])
-            return ranking_loss(asked, read, right, wrong, scale=recipe.scale)
+        def descend(batch: list[int], epoch: int) -> float:
+            places, right, wrong = batches.of(batch, epoch)
+            texts = [files.query_prefix + questions[row].text for row in batch]
+            texts += [files.document_prefix + text for text in corpus.texts(places)]
+            return descend_cached(
+                model, texts, lambda x: ranking_loss(x[: len(batch)], x[len(batch) :], right, wrong, scale=recipe.scale)
+            )
 
         plan = [
             steps.batches(len(questions), recipe.batch, seed=recipe.seed, epoch=epoch) for epoch in range(recipe.epochs)
         ]
-        course = steps.run(model, plan, loss_of, recipe, machine, step_name="train", progress=progress)
+        course = steps.run(model, plan, descend, recipe, machine, step_name="train", progress=progress)
         model.max_seq_length = files.context
         probe = model.encode([files.document_prefix + text for text in probes], batch_size=8, show_progress_bar=False)
         save(model, weights, into)
     return Learned(course, dict(batches.left_out), batches.pairs, probe)
+
+
+def descend_cached(model: Any, texts: Sequence[str], loss_of: Callable[[Tensor], Tensor]) -> float:
+    """Add the gradients of a loss over the vectors of all texts, holding the activations of a portion only.
+
+    Gao et al. 2021 (gradient caching): vectors first, then the loss's gradient with respect to them, then each portion
+    once more with it. Both passes drop the same units, because the seed is set anew for each portion.
+    """
+    import torch
+
+    portions = steps.portions(texts)
+    seeds = torch.randint(2**31, (len(portions),)).tolist()
+
+    def vectors(number: int) -> Tensor:
+        torch.manual_seed(seeds[number])
+        features = {
+            name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in model.preprocess([texts[row] for row in portions[number]]).items()
+        }
+        found: Tensor = model(features)["sentence_embedding"].float()
+        return found
+
+    with torch.no_grad():
+        first = torch.cat([vectors(number) for number in range(len(portions))])
+    back = torch.argsort(torch.tensor([row for portion in portions for row in portion]))
+    leaf = first[back].requires_grad_()
+    loss = loss_of(leaf)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert leaf.grad is not None
+    for number, portion in enumerate(portions):
+        (vectors(number) * leaf.grad[portion]).sum().backward()
+    torch.manual_seed(seeds[0] + 1)
+    return float(loss.detach())
 
 
 def ranking_loss(asked: Tensor, read: Tensor, right: Sequence[int], wrong: Tensor, *, scale: float) -> Tensor:
@@ -114,8 +149,8 @@ class Batches:
         self.left_out: Counter[str] = Counter()
         self.pairs = 0
 
-    def of(self, batch: Sequence[int], epoch: int) -> tuple[Sequence[int], list[int], list[int], Tensor]:
-        """(question rows, passages as places, the row of each question's own passage, [questions, passages] counts).
+    def of(self, batch: Sequence[int], epoch: int) -> tuple[list[int], list[int], Tensor]:
+        """(passages as places, the row of each question's own passage, [questions, passages] counts).
 
         Each epoch takes the next of a question's right passages and of its mined wrong ones.
         """
@@ -134,7 +169,7 @@ class Batches:
                 if why := self._answers.doubt(self._questions[row], place):
                     wrong[number, column] = False
                     self.left_out[why] += 1
-        return batch, places, [where[place] for place in own], wrong
+        return places, [where[place] for place in own], wrong
 
 
 def load(weights: Path, files: ModelFiles, *, max_tokens: int) -> Any:
@@ -167,17 +202,6 @@ def save(model: Any, weights: Path, into: Path) -> None:
     config = into / "sentence_bert_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     write_atomic(config, json.dumps({**values, "max_seq_length": model.max_seq_length}, indent=1))
-
-
-def _vectors(model: Any, texts: Sequence[str]) -> Tensor:
-    import torch
-
-    features = {
-        name: value.to(model.device) if isinstance(value, torch.Tensor) else value
-        for name, value in model.preprocess(list(texts)).items()
-    }
-    vectors: Tensor = model(features)["sentence_embedding"]
-    return vectors
 
 
 def _turn(pool: Sequence[int], epoch: int, count: int) -> list[int]:

@@ -6,10 +6,11 @@ Knows no model and no question.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,10 @@ from openbook.finetune.retriever.recipe import Recipe
 from openbook.seams import Progress
 from openbook.settings import Finetune
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 _FLOOR = 0.1
 """The learning rate falls to this share of its highest."""
+_AT_ONCE = 8000
+"""Characters of one forward pass, about 2,000 tokens: bounds the memory, and like lengths together need no padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,26 @@ def batches(count: int, size: int, *, seed: int, epoch: int) -> list[list[int]]:
     return found
 
 
+def portions(texts: Sequence[str], *, budget: int = _AT_ONCE) -> list[list[int]]:
+    """Numbers of the texts in portions of alike lengths, at most `budget` characters each with padding.
+
+    >>> portions(["aaaa", "b", "cccc"], budget=8)
+    [[0, 2], [1]]
+    """
+    found: list[list[int]] = []
+    longest = 0
+    for number in sorted(range(len(texts)), key=lambda number: -len(texts[number])):
+        if not found or longest * (len(found[-1]) + 1) > budget:
+            found.append([])
+            longest = max(1, len(texts[number]))
+        found[-1].append(number)
+    return found
+
+
 def run(
     model: Any,
     plan: Sequence[Sequence[list[int]]],
-    loss_of: Callable[[list[int], int], Tensor],
+    descend: Callable[[list[int], int], float],
     recipe: Recipe,
     machine: Machine,
     *,
@@ -81,7 +97,9 @@ def run(
 ) -> Course:
     """Step through `plan` (epochs of batches) with AdamW, linear warm-up and decay.
 
-    `loss_of(batch, epoch)` gives the loss to descend. Raises TrainingError when it is no longer a number.
+    `descend(batch, epoch)` adds the gradients of a batch and gives its loss.
+
+    Raises TrainingError when the loss is no number.
     """
     import torch
 
@@ -101,16 +119,15 @@ def run(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * share
             with torch.autocast(machine.device, torch.bfloat16, enabled=machine.dtype == "bfloat16"):
-                loss = loss_of(batch, number)
-            if not torch.isfinite(loss):
+                loss = descend(batch, number)
+            if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss is {float(loss)} after {step} steps; lower learning_rate (it is {recipe.learning_rate})"
+                    f"the loss is {loss} after {step} steps; lower learning_rate (it is {recipe.learning_rate})"
                 )
-            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            sums += float(loss.detach())
+            sums += loss
             step += 1
             if progress is not None:
                 progress(step_name, step, total)
