@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from openbook.errors import LibraryError
 from openbook.prose import sentences
-from openbook.questions import cloze, divide, english, filters, followups, headings, tables
-from openbook.questions.draft import Draft, Made, plain
+from openbook.questions import cloze, divide, english, filters, followups, headings, inplace, tables
+from openbook.questions.draft import Draft, Form, Made, plain
 from openbook.questions.duplicates import merged
 from openbook.questions.given import Cases
 from openbook.questions.locate import locate
@@ -26,8 +26,8 @@ from openbook.settings import Reading
 
 FOLLOWUPS = 0.1
 """Share of the questions asked as a follow-up of another."""
-CLOZE = 0.3
-"""Blanks are at most this share of the questions, where there are enough others."""
+SHARES: Mapping[Form, float] = {"cloze": 0.3, "heading": 0.3}
+"""Blanks and headings are each at most this share of the questions, where there are enough others."""
 _SPARE = 2
 """Questions made per question wanted before the choice; bounds the work on a large library."""
 _DOMINATES = 3
@@ -150,8 +150,8 @@ class _Maker:
 def drafts(document: Document, *, native: bool) -> list[Draft]:
     """Everything the rules make of a document, unchecked; without `native` only what needs no English."""
     text = document.text
-    made = [*headings.questions(text, english=native), *tables.questions(text, english=native)]
-    names = english.names(text) if native else frozenset()
+    made = [*headings.questions(text, document.title, english=native), *tables.questions(text, english=native)]
+    common = english.lowered(text) if native else frozenset()
     for span in sentences(text):
         raw = text[span.start : span.end]
         line = text.rfind("\n", 0, span.start) + 1
@@ -164,7 +164,10 @@ def drafts(document: Document, *, native: bool) -> list[Draft]:
         sentence = plain(text, span.start, span.end)
         if not 5 <= len(sentence.text.split()) <= 60:
             continue
-        asked = ask(sentence.text, names) if native else []
+        asked = ask(sentence.text, common) if native else []
+        taken = {(one.start, one.end) for one in asked}
+        if native:
+            asked += [one for one in inplace.ask(sentence.text) if (one.start, one.end) not in taken]
         whole = sentence.places[0], sentence.places[-1] + 1
         exact = [one for one in asked if sentence.exact(one.start, one.end)]
         for one in exact:
@@ -198,15 +201,18 @@ def _balanced(made: list[Made], limit: int, rejected: Counter[str], seed: int) -
     order = sorted(shuffled, key=lambda one: rank[one.case.id])
     fair = [one for one in order if rank[one.case.id] < most or len(piles) < 3]
     rejected["its document has enough questions"] += len(order) - len(fair)
-    others = [one for one in fair if one.draft.form != "cloze"]
-    room = max(0, limit - len(others)) if len(others) < limit * (1 - CLOZE) else int(limit * CLOZE)
-    blanks = [one for one in fair if one.draft.form == "cloze"]
-    allowed = min(
-        len(blanks), room, max(int(len(others) * CLOZE / (1 - CLOZE)), _FREE * len(piles) if not others else 0)
-    )
-    rejected["enough blanks to fill"] += len(blanks) - allowed
-    keep = {one.case.id for one in blanks[:allowed]}
-    chosen = [one for one in fair if one.draft.form != "cloze" or one.case.id in keep]
+    chosen = [one for one in fair if one.draft.form not in SHARES]
+    for form, share in SHARES.items():
+        those = [one for one in fair if one.draft.form == form]
+        room = (
+            max(int(share * limit), limit - len(chosen))
+            if len(chosen) < _FREE
+            else int(len(chosen) * share / (1 - sum(SHARES.values())))
+        )
+        rejected[f"enough questions of the form {form}"] += max(0, len(those) - room)
+        chosen = [*chosen, *those[:room]] if form not in {one.draft.form for one in chosen} else chosen
+    keep = {one.case.id for one in chosen}
+    chosen = [one for one in fair if one.case.id in keep]
     rejected["more than asked for"] += max(0, len(chosen) - limit)
     return chosen[:limit]
 

@@ -10,22 +10,29 @@ import re
 from dataclasses import dataclass
 
 from openbook.prose import STOP_WORDS
+from openbook.questions.facts import DATE
 from openbook.questions.verbs import AUXILIARY, BE, HAVE, forms, participles
 
-_CONNECTOR = re.compile(
+CONNECTOR = re.compile(
     r"(?:However|Additionally|Also|In addition|For example|For instance|Furthermore|Moreover|Therefore|Thus|Hence|Finally"
     r"|Usually|Generally|Currently|Instead|Meanwhile|Specifically|Similarly|Nevertheless|Today|Note|Then|So|And|But"
     r"|As a result|In fact|In general|Of course|Unfortunately|Eventually|Initially|Historically|Overall),? "
 )
-_LEAD = re.compile(
+LEAD = re.compile(
     r"(?:In|On|At|During|Since|By|From|Until|Between|Under|Through|Within|Throughout) [^,;:()]{2,60}(?=, )"
 )
+_DATED_LEAD = re.compile(rf"(?:In|On|By|Since|During) (?:early |late )?{DATE}(?= (?:the |a |an )?[A-Za-z][\w-]+ )")
 _BAD_IN_SUBJECT = frozenset(
     """that which who whom whose where when why how if because as while although though but than not there here what it
     they he she this these those him his her hers their its them another other others such same latter former both to
     one ones some none nothing something anything everything whoever so yet again above below following also
     """.split()
 )
+_FIRST_BAD = frozenset(
+    """in on at of for from by with to into during through within per as like unlike despite according due using based
+    among behind against along when once until since after before under then and or""".split()
+)
+_COMMON = re.compile(r"(?:ing|tion|sion|ment|ity|ness|ance|ly|ed|ship|ism)s?$")
 _QUANTIFIERS = frozenset("many several two three four five some early late new various numerous".split())
 _LAST_BAD = frozenset("a an the of in on at by for from with to and or as its".split())
 PLURALS = frozenset("people employees children men women feet police staff data media you we they".split())
@@ -39,11 +46,12 @@ _CUT = re.compile(
 _NEGATIVE = re.compile(r"\b(?:not|never|neither|nor|cannot|no|nobody|hardly|rarely|without)\b|n['’]t\b", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\s()\[\]\"“”,;:]+")
 _PARENTHESIS = re.compile(r" ?\([^()]*\)")
+_ALSO = re.compile(r"^(?:also|therefore|thus|then|still|however|now|even|just) ")
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One main clause; offsets into `text`."""
+    """One main clause; offsets into `text`, in which parentheses are blanked out."""
 
     text: str
     subject: str
@@ -72,13 +80,13 @@ class Clause:
         return " ".join(word for word in words if word)
 
     def rest(self, *without: tuple[int, int]) -> str:
-        """The words behind the verb without the given stretches and without parentheses."""
+        """The words behind the verb without the given stretches."""
         kept, at = [], self.start
         for start, end in sorted(without):
             kept.append(self.text[at:start])
             at = end
         kept.append(self.text[at : self.end])
-        return tidy(_PARENTHESIS.sub("", " ".join(kept)))
+        return tidy(_ALSO.sub("", tidy(" ".join(kept))))
 
 
 def tidy(text: str) -> str:
@@ -90,21 +98,22 @@ def tidy(text: str) -> str:
     return re.sub(r" +(?=[,.;])", "", " ".join(text.split())).strip(" ,;:.–—-")
 
 
-def parse(text: str, names: frozenset[str]) -> Clause | None:
-    """The main clause of a sentence; `names` are words of the document that always stand capitalised.
+def parse(text: str, common: frozenset[str]) -> Clause | None:
+    """The main clause of a sentence; `common` are words that surely are no names.
 
     >>> clause = parse("In 1990, the company also built two bridges.", frozenset())
     >>> clause.subject, clause.asked(clause.rest())
     ('the company', 'did the company build two bridges')
     """
+    text = _PARENTHESIS.sub(lambda match: " " * len(match.group()), text)
     if not text.endswith(".") or not (text[:1].isupper() or text[:1].isdigit()) or _unbalanced(text):
         return None
     begin = 0
-    if match := _CONNECTOR.match(text):
+    if match := CONNECTOR.match(text):
         begin = match.end()
     lead = None
-    if match := _LEAD.match(text, begin):
-        lead, begin = match.span(), match.end() + 2
+    if match := LEAD.match(text, begin) or _DATED_LEAD.match(text, begin):
+        lead, begin = match.span(), match.end() + 1 + (text[match.end()] == ",")
     tokens = [(match.group().rstrip("."), match.start(), match.end()) for match in _TOKEN.finditer(text, begin)]
     subject_end = _finite(tokens, text, begin)
     if subject_end is None:
@@ -116,10 +125,10 @@ def parse(text: str, names: frozenset[str]) -> Clause | None:
     while len(before) > 1 and _is_adverb(before[-1][0]):
         adverb = before.pop()[0].lower()
     span = before[0][1], before[-1][2]
-    subject = text[slice(*span)]
+    subject = tidy(text[slice(*span)])
     if not _is_subject([one[0] for one in before], text[span[0] : start]):
         return None
-    end = _end(text, stop)
+    end = clause_end(text, stop)
     if end is None or _NEGATIVE.search(text, span[0], end):
         return None
     plural = _plural(subject)
@@ -134,7 +143,7 @@ def parse(text: str, names: frozenset[str]) -> Clause | None:
         return None
     if adverb in {"also", "then", "thus", "just", "only", "even", "still"}:
         adverb = ""
-    return Clause(text, _inside(subject, names), span, adverb, auxiliary, base, word, stop, end, lead, plural)
+    return Clause(text, inside(subject, common), span, adverb, auxiliary, base, word, stop, end, lead, plural)
 
 
 def _finite(tokens: list[tuple[str, int, int]], text: str, begin: int) -> int | None:
@@ -157,6 +166,9 @@ def _finite(tokens: list[tuple[str, int, int]], text: str, begin: int) -> int | 
             continue
         if form.tense == "s" and _plural(head):
             continue
+        nearest = tokens[index + 1][0].lower() if index + 1 < len(tokens) else ""
+        if form.tense == "past" and lower in participles() and nearest == "by":
+            return None
         if form.tense == "past" and _later_verb(tokens[index + 1 :], text, start):
             return None
         return index
@@ -192,9 +204,10 @@ def _is_subject(words: list[str], raw: str) -> bool:
     lowered = [word.lower() for word in words]
     return (
         0 < len(words) <= 9
-        and not any(mark in raw for mark in '()"“”[]')
+        and not any(mark in raw for mark in "()[]")
         and not any(word in _BAD_IN_SUBJECT for word in lowered)
         and lowered[-1] not in _LAST_BAD
+        and lowered[0] not in _FIRST_BAD
         and not any(word in AUXILIARY for word in lowered)
         and lowered not in (["i"], ["our"])
         and any(char.isalpha() for char in raw)
@@ -214,18 +227,17 @@ def _split(verb: str, following: list[str]) -> tuple[str, str]:
     return {"past": "did", "s": "does", "base": "do"}[form.tense], form.base
 
 
-def _end(text: str, start: int) -> int | None:
+def clause_end(text: str, start: int) -> int | None:
     """Where the clause ends; None when a comma is part of an enumeration."""
     end = len(text) - 1
-    masked = _PARENTHESIS.sub(lambda match: "\0" * len(match.group()), text)
-    if cut := _CUT.search(masked, start):
+    if cut := _CUT.search(text, start):
         end = cut.start()
-        if masked[cut.start()] == ",":
-            follows = masked[cut.end() :].split(" ", 1)[0].lower().rstrip(",.")
+        if text[cut.start()] == ",":
+            follows = text[cut.end() :].split(" ", 1)[0].lower().rstrip(",.")
             plain = follows not in _STARTERS and not follows.endswith("ing")
-            if plain and re.search(r" (?:and|or) ", masked[cut.end() :]):
+            if plain and re.search(r" (?:and|or) ", text[cut.end() :]):
                 return None
-    for match in re.finditer(r" (?:and|or) (?:(?:also|then|later|subsequently|was|were) )*(\w+)", masked[start:end]):
+    for match in re.finditer(r" (?:and|or) (?:(?:also|then|later|subsequently|was|were) )*(\w+)", text[start:end]):
         word = match.group(1).lower()
         form = forms().get(word)
         if word in AUXILIARY | {"it", "they", "he", "she", "we", "you"} or (form is not None and form.tense != "base"):
@@ -247,16 +259,18 @@ def _is_adverb(word: str) -> bool:
     }  # fmt: skip
 
 
-def _inside(subject: str, names: frozenset[str]) -> str:
-    """The subject as it stands within a sentence."""
+def inside(subject: str, common: frozenset[str]) -> str:
+    """The words as they stand within a sentence: the first in lower case unless it may be a name."""
     first, _, others = subject.partition(" ")
     lower = first.lower()
-    if lower not in STOP_WORDS and lower not in _QUANTIFIERS:
-        bare = re.sub(r"['’]s?$", "", first)
-        titled = others[:1].isupper() and not others.split()[0].isupper()
-        if first in names or bare in names or bare != first or titled or not first[1:].islower():
-            return subject
-    return f"{lower}{' ' + others if others else ''}"
+    known = (
+        lower in STOP_WORDS
+        or lower in _QUANTIFIERS
+        or lower in common
+        or bool(_COMMON.search(lower))
+        and not others[:1].isupper()
+    )
+    return f"{lower}{' ' + others if others else ''}" if known else subject
 
 
 def _unbalanced(text: str) -> bool:

@@ -17,6 +17,9 @@ _SIDE = 7
 _LEAST = 6
 """Words a blank needs around it to be answerable."""
 _ORDER = {"money": 0, "percent": 1, "number": 2, "date": 3, "name": 4}
+_PART = re.compile(r" (?:and|of|for|to|the|&|in|et)\b|['’-]")
+_PART_BEFORE = re.compile(r"(?:[A-Z]\w* (?:and|of|for|to|the|&|in)|[-&]) ?$")
+"""Beside these a name is likely a part of a longer one."""
 _WORD = re.compile(r"\S+")
 
 
@@ -24,12 +27,16 @@ def cloze(sentence: Plain, *, most: int = 1) -> Iterator[Draft]:
     """Up to `most` questions with a blank, the most telling facts first."""
     text = sentence.text
     given = 0
+    if sum(map(str.isupper, text)) > 0.4 * len(text):
+        return
     for fact in sorted(facts(text), key=lambda one: (_ORDER[one.kind], one.start)):
         if given == most:
             return
         if fact.start == 0 or not sentence.exact(fact.start, fact.end):
             continue
         end = fact.end
+        if fact.kind == "name" and (_PART.match(text, end) or _PART_BEFORE.search(text[: fact.start])):
+            continue
         before = [match.start() for match in _WORD.finditer(text, 0, fact.start)][-_SIDE:]
         after = [match.end() for match in _WORD.finditer(text, end)][:_SIDE]
         if len(before) + len(after) < _LEAST or len(before) < 2:

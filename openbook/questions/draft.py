@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from openbook.records import Case
 
-Form = Literal["question", "heading", "table", "cloze", "endpoint"]
-"""How it asks: a natural question, one from a heading, one about a table's cell, a blank to fill, a model's."""
+Form = Literal["question", "faq", "heading", "table", "cloze", "endpoint"]
+"""How it asks: a natural question, a FAQ line, one from a heading, one about a table's cell, a blank to fill, a model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Plain:
     """Text without Markdown marks, each character knowing where it came from."""
 
     text: str
-    places: tuple[int, ...]
+    places: Sequence[int]
     """Offset in the document of each character of `text`."""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
@@ -60,12 +60,19 @@ _MARK = re.compile(
 )
 
 
+_TOUCHED = re.compile(r"[*_`\[<\\]|\s\s|[^\S ]|^\s|\s$")
+"""Text without these is plain as it stands."""
+
+
 def plain(text: str, start: int, end: int) -> Plain:
     """The stretch [start, end) of a document without links, emphasis, code marks, tags and repeated white space.
 
     >>> plain("We have **30** [days](x.md).", 0, 28).text
     'We have 30 days.'
     """
+    raw = text[start:end]
+    if not _TOUCHED.search(raw):
+        return Plain(raw, range(start, end))
     kept: list[str] = []
     places: list[int] = []
     for at in _kept(text, start, end):

@@ -6,6 +6,7 @@ Dates and number words are English, digits, currency signs and units of any lang
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Kind = Literal["date", "money", "percent", "number", "name"]
@@ -24,7 +25,7 @@ DATE = (
     rf"|\d{{4}}-\d\d-\d\d|{_WEEKDAY}(?:, {MONTH} {_DAY})?)"
 )
 SCALE = r"(?:thousand|million|billion|trillion|hundred|dozen|m|k|bn)"
-DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?[½¼¾]?"
 _WORD = (
     r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
     r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-\w+)?)"
@@ -50,7 +51,8 @@ class Fact(NamedTuple):
     end: int
 
 
-def facts(text: str) -> list[Fact]:
+@lru_cache(maxsize=256)
+def facts(text: str) -> tuple[Fact, ...]:
     """The facts of a text in order, none overlapping; of two that overlap, the more telling kind.
 
     >>> [(fact.kind, "In 1990 it cost $5.50.".__getitem__(slice(*fact[1:]))) for fact in facts("In 1990 it cost $5.50.")]
@@ -61,4 +63,4 @@ def facts(text: str) -> list[Fact]:
         for match in pattern.finditer(text):
             if all(match.end() <= other.start or other.end <= match.start() for other in taken):
                 taken.append(Fact(kind, match.start(), match.end()))
-    return sorted(taken, key=lambda fact: fact.start)
+    return tuple(sorted(taken, key=lambda fact: fact.start))

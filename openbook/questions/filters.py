@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from openbook.metrics import evened
 from openbook.prose import content
@@ -18,14 +19,14 @@ from openbook.questions.cloze import BLANK
 from openbook.questions.draft import Draft
 from openbook.records import Case, Chunk, Document, Span
 
-RUN = 10
+RUN = 12
 """A question may repeat at most so many consecutive words of its chunk (people's questions on XQuAD: docs/reading.md)."""
 SHORTEST, LONGEST = 3, 32
 """Words of a question."""
 _ANSWER = 60
 """Words of an answer, at most."""
 _POINTING = re.compile(
-    r"\b(?:this|these|those|the (?:above|below|following|former|latter|aforementioned)|aforementioned|above-mentioned"
+    r"\b(?:this|these|those|such(?! as)|the (?:above|below|following|former|latter|aforementioned)|aforementioned|above-mentioned"
     r"|(?:the|this) (?:document|passage|text|excerpt|paragraph|article|author|section above|context|chunk|page|sentence))\b",
     re.IGNORECASE,
 )
@@ -35,21 +36,20 @@ _LEADING = re.compile(
     r"(?:it|they|he|she|i|them|him|there only|its|their|his|her)\b",
     re.IGNORECASE,
 )
-_BARE = re.compile(
-    r"\b(?:is|are|was|were|did|does|do|has|have|had|will|can|could|may|might|must|should|would) "
-    r"the (?:company|team|city|state|system|group|region|area|country|game|church|school|party|process|act|law|school|book"
-    r"|building|river|university|government|king|treaty|policy|plan|program|project|bill|station|club|network|agreement"
-    r"|author|event|war|battle|attack|army|council|commission|court|report|study|population|number|majority|rest|result)\b"
-    r"(?! (?:of|in|for|on|at|to|from|with)\b)",
+_BARE = re.compile(r"the [a-z][a-z-]*")
+"""A subject that only the text before tells: "the company", "the site"."""
+_VAGUE = re.compile(
+    r"(?:this|that|these|those|such|it|they|he|she|here|there)\b|.*\b(?:this|these|such(?! as)|the following)\b",
     re.IGNORECASE,
 )
+_NOUN = re.compile(r" (?:[a-z]{3,} )?[a-z]{3,}s\b")
 _WORD = re.compile(r"\w+")
-_FIRST_WORD = re.compile(r"\w+", re.UNICODE)
 
 
 def case(draft: Draft, document: Document, chunks: Sequence[Chunk], rejected: Counter[str]) -> Case | None:
     """The case a draft makes, or None with its reason counted."""
     chunk = _chunk(draft, chunks)
+    draft = _told_apart(draft, document.text, chunk)
     reason = _fault(draft, document.text, chunk)
     if reason:
         rejected[reason] += 1
@@ -65,7 +65,11 @@ def made(draft: Draft, document: Document) -> Case:
         question=draft.question,
         gold=(gold,),
         spans=(Span(document.name, draft.start, draft.end),),
-        origin="endpoint" if draft.form == "endpoint" else "heading" if draft.form == "heading" else "sentence",
+        origin="endpoint"
+        if draft.form == "endpoint"
+        else "heading"
+        if draft.form in {"heading", "faq"}
+        else "sentence",
         id=f"q-{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}",
     )
 
@@ -91,8 +95,21 @@ def occurrences(answer: str, text: str) -> int:
     >>> occurrences("5", "5 of 15, or 5.5"), occurrences("5", "5 of 15, then 5")
     (1, 2)
     """
-    edges = (r"(?<![\w])(?<!\d[.,])" if answer[:1].isalnum() else "", r"(?!\w|[.,]\d)" if answer[-1:].isalnum() else "")
-    return len(re.findall(edges[0] + re.escape(answer) + edges[1], text))
+    found, at = 0, text.find(answer)
+    while at >= 0:
+        found += _edge(text, at - 1, -1, answer[0]) and _edge(text, at + len(answer), 1, answer[-1])
+        at = text.find(answer, at + 1)
+    return found
+
+
+def _edge(text: str, at: int, step: int, inner: str) -> bool:
+    """Whether the word ends before position `at`, which lies outside it in the direction `step`."""
+    if not inner.isalnum() or not 0 <= at < len(text):
+        return True
+    if text[at].isalnum() or text[at] == "_":
+        return False
+    beyond = at + step
+    return not (text[at] in ".," and inner.isdigit() and 0 <= beyond < len(text) and text[beyond].isdigit())
 
 
 def _chunk(draft: Draft, chunks: Sequence[Chunk]) -> Chunk | None:
@@ -100,6 +117,16 @@ def _chunk(draft: Draft, chunks: Sequence[Chunk]) -> Chunk | None:
     holding = [chunk for chunk in chunks if chunk.start <= draft.start and draft.end <= chunk.end]
     start, end = draft.source
     return max(holding, key=lambda chunk: min(end, chunk.end) - max(start, chunk.start), default=None)
+
+
+def _told_apart(draft: Draft, text: str, chunk: Chunk | None) -> Draft:
+    """With the noun behind a bare number that stands in its chunk more than once: "2" becomes "2 weeks"."""
+    answer = text[draft.start : draft.end]
+    if chunk is None or len(answer.split()) > 1 or occurrences(answer, chunk.text) < 2:
+        return draft
+    noun = _NOUN.match(text, draft.end, min(draft.source[1], chunk.end))
+    counted = draft.form == "cloze" or "how many" in draft.question.lower()
+    return replace(draft, end=noun.end()) if noun and counted else draft
 
 
 def _fault(draft: Draft, text: str, chunk: Chunk | None) -> str:
@@ -125,10 +152,15 @@ def _wording_fault(draft: Draft, answer: str, chunk: Chunk) -> str:
     asked = content(question.replace("Fill in the blank:", ""))
     if len(asked) < (4 if draft.form == "cloze" else 2):
         return "asks too little"
-    if draft.form != "cloze" and (_POINTING.search(question) or _LEADING.search(question) or _BARE.search(question)):
+    if draft.form != "cloze" and (_POINTING.search(question) or _LEADING.search(question)):
         return "only understood beside the passage"
+    names = sum(word[0].isupper() for word in question.split()[1:])
+    if _BARE.fullmatch(draft.subject) and not draft.subject.endswith("s") and not names and len(asked) < 4:
+        return "only understood beside the passage"
+    if draft.form in {"question", "heading"} and _VAGUE.match(answer):
+        return "the answer is only understood beside the passage"
     if draft.form == "cloze" and (_PRONOUN.search(question) or _POINTING.search(question)):
         return "only understood beside the passage"
-    if draft.form != "heading" and longest_run(question, chunk.text) > RUN:
+    if draft.form not in {"heading", "faq"} and longest_run(question, chunk.text) > RUN:
         return "copies the passage"
     return ""

@@ -22,6 +22,14 @@ _LONGEST = 12
 """Words of a cell that is asked for."""
 
 
+_ATTRIBUTES = frozenset(
+    """price cost fee rate date deadline name owner author title email phone address size limit length width height weight
+    capacity duration status type version role country city location capital population area colour color code number
+    symbol salary department manager contact unit currency amount total quantity age year description purpose""".split()
+)
+"""Column names that go into "the ... of"; others are quoted, for a header may be anything."""
+
+
 class Cell(NamedTuple):
     """A cell's text and place."""
 
@@ -57,8 +65,9 @@ def _wording(row: str, column: str, value: str, *, english: bool) -> str:
         return f"{row}: {column}?" if column else f"{row}: ____?"
     if not column:
         return f"When is {row}?" if _DATED.match(value) else f"What is listed for {row}?"
-    inside = column if column.isupper() or any(char.isupper() for char in column[1:]) else column.lower()
-    return f"What is the {inside} of {row}?" if len(column.split()) <= 4 else f"{row}: {column}?"
+    if column.lower() in _ATTRIBUTES:
+        return f"What is the {column.lower()} of {row}?"
+    return f'What is given under "{column}" for "{row}"?'
 
 
 def _fact(value: str) -> bool:
