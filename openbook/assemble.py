@@ -14,15 +14,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from openbook.errors import AdapterError, LibraryBusy, SettingsError, UsageError
+from openbook.errors import AdapterError, EmbedderMismatch, LibraryBusy, ModelError, SettingsError, UsageError
 from openbook.records import Arm, ModelFiles
-from openbook.seams import Embedder, Generator, Library, Progress, Reranker
+from openbook.seams import Embedder, Generator, Progress, Reranker
 from openbook.settings import STATE_DIR, Settings
 
 if TYPE_CHECKING:
     from openbook.answer.ask import Assistant
     from openbook.finetune.registry import Adapter, Registry
     from openbook.finetune.run import Tools
+    from openbook.library.stored import StoredLibrary
     from openbook.readers import Reader
     from openbook.retrieve.search import HybridSearcher
 
@@ -41,38 +42,77 @@ class House:
         progress: Progress | None = None,
         prefer: Literal["start", "throughput"] = "throughput",
         readers: Path | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process.
 
-        `readers` is where the bundled readers lie; None is in this package.
+        `readers` is where the bundled readers lie; None is in this package. `notice` gets sentences a person should
+        read although nothing has to stop.
         """
         self.root = root
         self.settings = settings
         self._progress = progress
         self._prefer: Literal["start", "throughput"] = prefer
         self._readers = readers
+        self.notice = notice
+        self._embedder_name = ""
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="openbook-load")
         self._generators: dict[bool, Future[Generator]] = {}
         self._tuned: dict[str, Generator] = {}
 
     @cached_property
     def embedder(self) -> Embedder:
-        """The embedder of the settings."""
+        """The embedder of the library's vectors; that of the settings where there is no library yet."""
+        from openbook.library import standing
+
+        name = self.settings.models.embedder
+        found = standing(self.root / STATE_DIR / "library", settings=self.settings.library)
+        used = found.current.name if found is not None and found.current.name else name
+        self._embedder_name = used
+        if used == name:
+            return self.load_embedder(name)
+        self.notice(
+            f"the library uses the embedder {used!r}, the settings name {name!r}; change over with: openbook migrate"
+        )
+        try:
+            return self.load_embedder(used)
+        except ModelError as error:
+            raise EmbedderMismatch(
+                f"the library was made with the embedder {used!r}, which cannot be loaded ({error}); "
+                f"mend that, or change over to {name!r} with: openbook migrate"
+            ) from None
+
+    def load_embedder(self, name: str) -> Embedder:
+        """An embedder by its name in the settings. Raises ModelError, SettingsError."""
         from openbook.retrieve.embed import OpenVINOEmbedder
 
-        return OpenVINOEmbedder(self._files(self.settings.models.embedder, "embedder"))
+        return OpenVINOEmbedder(self._files(name, "embedder"))
+
+    def change_embedder(self, embedder: Embedder) -> None:
+        """Follow the library, which has changed over: the next question is embedded with this one."""
+        self.__dict__["embedder"] = embedder
+        if "searcher" in self.__dict__:
+            self.searcher.use(embedder)
 
     @cached_property
-    def library(self) -> Library:
+    def library(self) -> StoredLibrary:
         """The workspace's library; this process owns it from here on."""
         from openbook.library import open_library
 
+        embedder = self.embedder
         return open_library(
             self.root / STATE_DIR / "library",
             settings=self.settings.library,
-            embedder_fingerprint=self.embedder.fingerprint,
-            dimensions=self.embedder.dimensions,
+            embedder_fingerprint=embedder.fingerprint,
+            dimensions=embedder.dimensions,
+            embedder_name=self._embedder_name,
         )
+
+    @property
+    def open_library(self) -> StoredLibrary | None:
+        """The library, if it is open in this process."""
+        found: StoredLibrary | None = self.__dict__.get("library")
+        return found
 
     @cached_property
     def reranker(self) -> Reranker | None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from openbook.library.opening import inspect, made_with, open_library
+from openbook.library.opening import inspect, open_library, standing
 
-__all__ = ["inspect", "made_with", "open_library"]
+__all__ = ["inspect", "open_library", "standing"]

@@ -17,7 +17,7 @@ from openbook.errors import LibraryError
 from openbook.library import generations, pieces
 from openbook.library.generations import NEXT, PREVIOUS, Made, Store
 from openbook.library.index import ACL, BATCH, BORN, DIED, DOC, Index, OneOf, Point, Where
-from openbook.library.opening import catalog_in, room_in
+from openbook.library.opening import catalog_in, room_in, standing
 from openbook.library.owner import Ownership
 from openbook.library.pieces import Piece
 from openbook.library.stored import StoredLibrary, outside
@@ -27,8 +27,6 @@ from openbook.settings import LibrarySettings
 
 WINDOW = 1000
 """Chunks embedded in one call, so that short ones meet short ones; what a crash loses at most."""
-_POINT = 2000
-"""Bytes of a point beside its vector: terms, payload, the engine's own."""
 
 
 class Changeover:
@@ -67,8 +65,8 @@ class Changeover:
                 raise LibraryError(f"the library uses {embedder.fingerprint!r} already; there is nothing to do")
             self._store = Store(folder, settings, facts["library"])
             if not settings.qdrant_url:
-                stored = self._catalog.chunk_counts()[0]
-                room_in(folder)(2 * stored * (4 * embedder.dimensions + _POINT))
+                there = standing(folder, settings=settings)
+                room_in(folder)(there.room(embedder.dimensions) if there is not None else 0)
             self.made, self.index = self._taken(facts, name, library)
             undo.callback(self._close_index)
             self._undo = undo.pop_all()
@@ -213,6 +211,15 @@ class Changeover:
             self.index.close()
         elif not self._switched:
             self._holder.detach(self.made.embedder)
+
+
+def sample(folder: Path, *, settings: LibrarySettings, count: int) -> list[str]:
+    """The indexed texts of the first `count` chunks, without owning the library."""
+    catalog = catalog_in(folder, settings, create=False)
+    try:
+        return [piece.text for piece in pieces.after(catalog, 0, count)]
+    finally:
+        catalog.close()
 
 
 def drop_previous(folder: Path, library: StoredLibrary, *, settings: LibrarySettings) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from openbook.errors import EmbedderMismatch, LibraryError
 from openbook.library.catalog import Catalog, sqlite_url
-from openbook.library.generations import Made, Store, as_facts, current
+from openbook.library.generations import NEXT, PREVIOUS, Made, Store, as_facts, current, other
 from openbook.library.index import REPAIR
 from openbook.library.owner import Ownership
 from openbook.library.stored import StoredLibrary
@@ -19,6 +19,8 @@ from openbook.library.terms import SCHEME
 from openbook.settings import LibrarySettings
 
 _CATALOG = "catalog.db"
+_POINT = 2000
+"""Bytes of a point beside its vector: terms, payload, the engine's own."""
 _SPARE = 64 * 1024 * 1024
 """Free bytes an open library needs: Edge maps its files into memory, and a full disk then ends the process (SIGBUS)."""
 
@@ -79,16 +81,37 @@ def catalog_in(folder: Path, settings: LibrarySettings, *, create: bool) -> Cata
     return Catalog(settings.catalog_url or sqlite_url(folder / _CATALOG), create=create)
 
 
-def made_with(folder: Path, *, settings: LibrarySettings) -> Made | None:
-    """What a library's vectors come from, without owning it; None when there is no library."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which embedders a library has vectors of."""
+
+    current: Made
+    previous: Made | None
+    """Kept for roll-back."""
+    coming: Made | None
+    """Being filled, or left unfinished."""
+    version: int
+    chunks: int
+    """Of all kept versions."""
+
+    def room(self, dimensions: int) -> int:
+        """Bytes that an index of other vectors takes while it is built."""
+        return 2 * self.chunks * (4 * dimensions + _POINT)
+
+
+def standing(folder: Path, *, settings: LibrarySettings) -> Standing | None:
+    """How a library stands, without owning it; None when there is none."""
     if not settings.catalog_url and not (folder / _CATALOG).exists():
         return None
     catalog = catalog_in(folder, settings, create=True)
     try:
         facts = catalog.facts()
+        if not facts:
+            return None
+        newest, chunks = catalog.span()[1], catalog.chunk_counts()[0]
+        return Standing(current(facts), other(facts, PREVIOUS), other(facts, NEXT), newest, chunks)
     finally:
         catalog.close()
-    return current(facts) if facts else None
 
 
 def inspect(folder: Path, *, settings: LibrarySettings) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openbook.errors import EmbedderMismatch, LibraryBusy, LibraryError
-from openbook.library import inspect, made_with
+from openbook.library import inspect, standing
 from openbook.library.generations import folder_name
 from openbook.library.index import DOC, OneOf, Where
 from openbook.library.migration import drop_previous
@@ -196,7 +196,7 @@ def test_the_present_embedder_is_nothing_to_do(library: StoredLibrary, backend: 
 
 
 def test_there_must_be_a_library(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match="there is no library .* openbook sync"):
+    with pytest.raises(LibraryError, match=r"there is no library .* openbook sync"):
         changeover(tmp_path)
 
 
@@ -245,12 +245,13 @@ def test_the_next_start_sweeps_what_a_crash_left(tmp_path: Path) -> None:
 
 
 def test_a_library_says_what_it_was_made_with(tmp_path: Path) -> None:
-    assert made_with(tmp_path, settings=LibrarySettings()) is None
+    assert standing(tmp_path, settings=LibrarySettings()) is None
     library = opened(tmp_path)
     put(library, "a.md", "alpha")
-    found = made_with(tmp_path, settings=LibrarySettings())
+    found = standing(tmp_path, settings=LibrarySettings())
     assert found is not None
-    assert (found.name, found.embedder, found.dimensions) == ("old", OLD.fingerprint, 16)
+    assert (found.current.name, found.current.embedder, found.current.dimensions) == ("old", OLD.fingerprint, 16)
+    assert (found.previous, found.coming, found.version, found.chunks) == (None, None, 1, 1)
     migrated(tmp_path, library)
     assert "embedder fake:24:256" in str(inspect(tmp_path, settings=LibrarySettings()))
     library.close()
