@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -63,11 +63,13 @@ class Workspace:
         *,
         progress: Progress | None = None,
         prefer: Literal["start", "throughput"] = "throughput",
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Use open or init."""
         self.root = root
         self.settings = settings
         self._progress = progress
+        self._notice = notice
         self._prefer: Literal["start", "throughput"] = prefer
         self._house: House | None = None
         self._builder: threading.Thread | None = None
@@ -101,10 +103,14 @@ class Workspace:
         *,
         progress: Progress | None = None,
         prefer: Literal["start", "throughput"] = "throughput",
+        notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
-        """Open the workspace at `path`. Raises SettingsError when there is none or its settings are wrong."""
+        """Open the workspace at `path`. Raises SettingsError when there is none or its settings are wrong.
+
+        `notice` gets sentences a person should read although nothing has to stop.
+        """
         root = Path(path).resolve()
-        return cls(root, load(root / FILE_NAME), progress=progress, prefer=prefer)
+        return cls(root, load(root / FILE_NAME), progress=progress, prefer=prefer, notice=notice)
 
     @classmethod
     def find(cls, start: str | Path = ".") -> Path:
@@ -125,7 +131,7 @@ class Workspace:
     def _fresh_house(self) -> House:
         from openbook.assemble import House
 
-        return House(self.root, self.settings, progress=self._progress, prefer=self._prefer)
+        return House(self.root, self.settings, progress=self._progress, prefer=self._prefer, notice=self._notice)
 
     @property
     def state(self) -> Path:
@@ -439,6 +445,53 @@ class Workspace:
         self.close()
         self.settings = load(self.root / FILE_NAME)
         return result, self.migrate(embedder=place, progress=progress) if kind == "embedder" else None
+
+    def migrate(
+        self,
+        *,
+        embedder: str | None = None,
+        cases: Sequence[Case] = (),
+        dry_run: bool = False,
+        anyway: bool = False,
+        progress: Progress | None = None,
+    ) -> Migration:
+        """Change the library over to another embedder while searches and syncs go on, here and in other processes.
+
+        `embedder` is a name or path as openbook.toml may hold; it is written there at the end. None is the one that
+        stands there already. New vectors are made beside the old ones by a process of low priority, compared on
+        `cases` (without: on texts of the library), and switched to in one step. The old ones are kept for roll-back.
+        Stopped at any moment the library is as it was, and the next call goes on.
+
+        Raises LibraryError when the cases say the new embedder finds significantly less (`anyway` switches all the
+        same), when there is no library or no room on the disk; LibraryBusy when a migration is running; ModelError.
+        """
+        from openbook import migrating
+
+        found = migrating.migrate(
+            self.house, embedder=embedder, cases=cases, dry_run=dry_run, anyway=anyway, progress=progress
+        )
+        if not dry_run:
+            self._write_embedder(found.target, f"migrated from {found.source}")
+        return found
+
+    def migration_roll_back(self, *, progress: Progress | None = None) -> Migration:
+        """Use the vectors of before the last migration again; what was committed since is embedded for them first.
+
+        Raises LibraryError when none are kept. Calling it twice ends where it began.
+        """
+        from openbook import migrating
+
+        found = migrating.roll_back(self.house, progress=progress)
+        self._write_embedder(found.target, f"rolled back from {found.source}")
+        return found
+
+    def _write_embedder(self, name: str, why: str) -> None:
+        if name == self.settings.models.embedder:
+            return
+        from openbook.settings_file import change
+
+        self.settings = change(self.root / FILE_NAME, {"models.embedder": name}, why=why)
+        self.house.settings = self.settings
 
     def documents(self) -> list[DocumentInfo]:
         """Stored documents, sorted by name."""

@@ -72,8 +72,11 @@ def opened(
     """The workspace of a command, closed at its end."""
     from openbook.workspace import Workspace
 
+    def notice(sentence: str) -> None:
+        err().print(sentence, style="yellow", markup=False)
+
     root = workspace if workspace is not None else Workspace.find()
-    with Workspace.open(root, progress=progress, prefer=prefer) as opened_workspace:
+    with Workspace.open(root, progress=progress, prefer=prefer, notice=notice) as opened_workspace:
         yield opened_workspace
 
 
