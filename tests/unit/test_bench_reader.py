@@ -10,7 +10,7 @@ from bench import reader_compare, reader_data, xquad
 from bench.reader_cases import KINDS, REFUSED, SHOWN, Cases, Found, Item, Kind, cases, same_kind
 from bench.reader_models import Reply
 from bench.reader_run import chosen, held_out, product
-from bench.reader_score import Row, cited, judge, mcnemar, pair, shares_table, summary
+from bench.reader_score import Row, cited, judge, mcnemar, pair, shares_table, shown, summary
 from openbook.metrics import contains
 from openbook.prompt import ABSTENTION
 from openbook.records import Chunk, Hit
@@ -119,7 +119,7 @@ def test_far_passages_are_of_other_articles(made: Cases) -> None:
 def test_a_conflict_differs_from_its_case_in_the_answer_only(made: Cases) -> None:
     plain = {one.id: one for one in made.of("answerable")}
     some = made.of("conflict")
-    assert len(some) > 40
+    assert len(some) >= 40
     for one in some:
         number = one.right[0] - 1
         before, after = plain[one.id].hits[number].chunk.text, one.hits[number].chunk.text
@@ -150,6 +150,8 @@ def test_a_limit_takes_as_many_by_the_seed_and_keeps_their_order(made: Cases) ->
     [
         ("1954", "1981", True),
         ("12%", "40%", True),
+        ("68,511", "40,000", True),
+        ("1954", "12%", False),
         ("1954", "12", False),
         ("Bryan Davies", "Ernst Haeckel", True),
         ("Bryan Davies", "1954", False),
@@ -214,8 +216,7 @@ def test_a_refusal_is_no_answer_even_when_it_says_the_gold() -> None:
 def test_following_a_conflict_is_to_say_the_new_value_without_the_old() -> None:
     conflict = item("conflict", true=("1901",))
     rows = [judged("In 1852 [1].", conflict), judged("In 1901 [1].", conflict), judged("In 1852, not 1901.", conflict)]
-    found = summary(rows)
-    assert found["conflict: followed"] == (0.3333, pytest.approx(0.06, abs=0.01), pytest.approx(0.79, abs=0.01), 3)
+    assert shown(summary(rows)["conflict: followed"]) == ".33 [.06, .79] n=3"
     assert [row.says_true for row in rows] == [False, True, True]
 
 
@@ -232,7 +233,9 @@ def test_a_summary_counts_each_kind_by_itself() -> None:
 def test_mcnemar_agrees_with_the_binomial_test() -> None:
     before = [True] * 2 + [False] * 10 + [True] * 5
     after = [False] * 2 + [True] * 10 + [True] * 5
-    assert mcnemar(before, after) == (2, 10, pytest.approx(0.03857421875))
+    lost, won, p = mcnemar(before, after)
+    assert (lost, won) == (2, 10)
+    assert p == pytest.approx(0.03857421875)
     assert mcnemar([True], [True]) == (0, 0, 1.0)
 
 
