@@ -65,7 +65,8 @@ def batches(count: int, size: int, *, seed: int, epoch: int) -> list[list[int]]:
     order = np.random.default_rng((seed, epoch)).permutation(count).tolist()
     found = [order[start : start + size] for start in range(0, count, size)]
     if len(found) > 1 and len(found[-1]) == 1:
-        found[-2] += found.pop()
+        alone = found.pop()
+        found[-1] += alone
     return found
 
 

@@ -55,6 +55,8 @@ class Tools:
     """The search as the settings have it, over a library."""
     split: Callable[[Sequence[Case], float, int], tuple[Sequence[Case], Sequence[Case]]]
     """(cases, share, seed) -> (train, held out), no document on both sides."""
+    cluster: Callable[[str], str] = str
+    """A document's name -> what is drawn as one for the intervals: itself, or what several documents come from."""
     progress: Progress | None = None
 
 
@@ -162,7 +164,7 @@ def tune(
         train = _embedder if kind == "embedder" else _reranker
         work = _Work(weights, serving, parts, pools, corpus, recipe, answers, tools, served)
         learned, check, after = train(work, folder)
-        clusters = [one.document for one in parts.held]
+        clusters = [tools.cluster(one.document) for one in parts.held]
         changes = {
             part: measure.compare(before[part], after[part], clusters, seed=recipe.seed)
             for part in (DENSE, SERVED)
