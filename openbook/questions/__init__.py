@@ -4,5 +4,6 @@ from openbook.questions.build import Built, build
 from openbook.questions.divide import split
 from openbook.questions.given import Cases, Given, read
 from openbook.questions.locate import locate
+from openbook.questions.review import Review, review
 
-__all__ = ["Built", "Cases", "Given", "build", "locate", "read", "split"]
+__all__ = ["Built", "Cases", "Given", "Review", "build", "locate", "read", "review", "split"]

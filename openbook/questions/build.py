@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openbook.errors import LibraryError
+from openbook.metrics import evened
 from openbook.prose import sentences
 from openbook.questions import cloze, divide, english, filters, followups, headings, inplace, tables
 from openbook.questions.draft import Draft, Form, Made, plain
@@ -84,18 +85,19 @@ def build(
 
         more, told = asked(shelf, generator, settings.questions, seed, maker.rejected, progress)
         made, notes = [*more, *made], [*notes, *told]
-    made = merged(made, maker.rejected)
+    made = merged(_new(made, own, maker.rejected), maker.rejected)
     made = _balanced(made, settings.questions, maker.rejected, seed)
     cases = [*own, *followups.turned(made, FOLLOWUPS, seed)]
     if shelf.moved is not None:
         notes.append(
-            f"the library moved from version {shelf.version} to {shelf.moved} meanwhile; the questions are of {shelf.version}"
+            f"the library moved from version {shelf.version} to {shelf.moved} meanwhile; "
+            f"the questions are of version {shelf.version}"
         )
     return Built(
         tuple(cases),
-        dict(sorted(maker.rejected.items())),
+        {reason: count for reason, count in sorted(maker.rejected.items()) if count},
         len({span.document for case in cases for span in case.spans}),
-        tuple([*notes, *_warnings(shelf, cases, made, maker)]),
+        (*notes, *_warnings(shelf, cases, maker)),
         time.perf_counter() - started,
         shelf.version,
         divide.twins(maker.sketches),
@@ -186,8 +188,16 @@ def drafts(document: Document, *, native: bool) -> list[Draft]:
     return made
 
 
+def _new(made: Sequence[Made], own: Sequence[Case], rejected: Counter[str]) -> list[Made]:
+    """Those the user has not asked already."""
+    asked = {evened(case.question) for case in own}
+    new = [one for one in made if evened(one.case.question) not in asked]
+    rejected["asked already"] += len(made) - len(new)
+    return new
+
+
 def _balanced(made: list[Made], limit: int, rejected: Counter[str], seed: int) -> list[Made]:
-    """At most `limit` of them, taken in turn from each document, blanks last; no document gives far more than others."""
+    """At most `limit` of them, in turn from each document, blanks last; no document gives far more than others."""
     if not made:
         return []
     shuffled = sorted(made, key=lambda one: one.case.id)
@@ -201,27 +211,27 @@ def _balanced(made: list[Made], limit: int, rejected: Counter[str], seed: int) -
     order = sorted(shuffled, key=lambda one: rank[one.case.id])
     fair = [one for one in order if rank[one.case.id] < most or len(piles) < 3]
     rejected["its document has enough questions"] += len(order) - len(fair)
-    chosen = [one for one in fair if one.draft.form not in SHARES]
-    for form, share in SHARES.items():
-        those = [one for one in fair if one.draft.form == form]
-        room = (
-            max(int(share * limit), limit - len(chosen))
-            if len(chosen) < _FREE
-            else int(len(chosen) * share / (1 - sum(SHARES.values())))
-        )
-        rejected[f"enough questions of the form {form}"] += max(0, len(those) - room)
-        chosen = [*chosen, *those[:room]] if form not in {one.draft.form for one in chosen} else chosen
-    keep = {one.case.id for one in chosen}
-    chosen = [one for one in fair if one.case.id in keep]
+    others = sum(one.draft.form not in SHARES for one in fair)
+    free = 1 - sum(SHARES.values())
+    room = {form: limit if others < _FREE else int(others * share / free) for form, share in SHARES.items()}
+    chosen = []
+    for one in fair:
+        form = one.draft.form
+        if room.get(form, 1) > 0:
+            chosen.append(one)
+            room[form] = room.get(form, limit) - (form in SHARES)
+        else:
+            rejected[f"enough questions of the form {form}"] += 1
     rejected["more than asked for"] += max(0, len(chosen) - limit)
     return chosen[:limit]
 
 
-def _warnings(shelf: Shelf, cases: Sequence[Case], made: Sequence[Made], maker: _Maker) -> list[str]:
+def _warnings(shelf: Shelf, cases: Sequence[Case], maker: _Maker) -> list[str]:
     notes = []
     if shelf.closed:
         notes.append(
-            f"{len(shelf.closed)} documents are not open to all and were left out; name groups in reading.groups to learn from them"
+            f"{len(shelf.closed)} documents are not open to all and were left out; "
+            "name groups in reading.groups to learn from them"
         )
     if not shelf.infos:
         notes.append("there is no document to make questions from; sync some first")
@@ -229,7 +239,8 @@ def _warnings(shelf: Shelf, cases: Sequence[Case], made: Sequence[Made], maker: 
         notes.append(f"{len(shelf.infos)} documents are few: the held-out part will say little")
     if maker.foreign:
         notes.append(
-            f"{len(maker.foreign)} documents are not in English, like {maker.foreign[0]!r}: only tables, FAQ lines and blanks were made from them"
+            f"{len(maker.foreign)} documents are not in English, like {maker.foreign[0]!r}: "
+            "only tables, FAQ lines and blanks were made from them"
         )
     if maker.dry:
         notes.append(f"{len(maker.dry)} documents gave no question, like {maker.dry[0]!r}")

@@ -14,8 +14,8 @@ from openbook.questions.facts import DATE
 from openbook.questions.verbs import AUXILIARY, BE, HAVE, forms, participles
 
 CONNECTOR = re.compile(
-    r"(?:However|Additionally|Also|In addition|For example|For instance|Furthermore|Moreover|Therefore|Thus|Hence|Finally"
-    r"|Usually|Generally|Currently|Instead|Meanwhile|Specifically|Similarly|Nevertheless|Today|Note|Then|So|And|But"
+    r"(?:However|Additionally|Also|In addition|For example|For instance|Furthermore|Moreover|Therefore|Thus|Hence"
+    r"|Finally|Usually|Generally|Currently|Instead|Meanwhile|Specifically|Similarly|Nevertheless|Today|Note|Then|So|And|But"
     r"|As a result|In fact|In general|Of course|Unfortunately|Eventually|Initially|Historically|Overall),? "
 )
 LEAD = re.compile(
@@ -28,6 +28,8 @@ _BAD_IN_SUBJECT = frozenset(
     one ones some none nothing something anything everything whoever so yet again above below following also
     """.split()
 )
+_ADVERBS = frozenset("also then often always now thus first later just only even still soon".split())
+_NO_ADVERBS = frozenset("family supply july italy assembly reply".split())
 _FIRST_BAD = frozenset(
     """in on at of for from by with to into during through within per as like unlike despite according due using based
     among behind against along when once until since after before under then and or""".split()
@@ -155,13 +157,14 @@ def _finite(tokens: list[tuple[str, int, int]], text: str, begin: int) -> int | 
             return None
         if index == 0 or (lower not in AUXILIARY and lower not in table) or word[0].isupper():
             continue
-        previous = tokens[index - 1][0].lower()
+        spoken = [one[0].lower() for one in tokens[:index] if not _is_adverb(one[0])]
+        previous = spoken[-1] if spoken else ""
         if lower in AUXILIARY:
             return index
-        if previous in _LAST_BAD or previous in STOP_WORDS and previous not in {"we", "you"}:
+        if previous in _LAST_BAD or (previous in STOP_WORDS and previous not in {"we", "you"}):
             continue
         form = table[lower]
-        head = " ".join(one[0] for one in tokens[:index])
+        head = " ".join(spoken) or "it"
         if form.tense == "base" and not (_plural(head) or lower in {"cost", "set", "put"}):
             continue
         if form.tense == "s" and _plural(head):
@@ -176,7 +179,7 @@ def _finite(tokens: list[tuple[str, int, int]], text: str, begin: int) -> int | 
 
 
 def _later_verb(tokens: list[tuple[str, int, int]], text: str, start: int) -> bool:
-    """Whether an auxiliary follows in the same clause: the first verb was a participle ("voters registered ... were")."""
+    """Whether an auxiliary follows in the same clause: the verb was a participle ("voters registered ... were")."""
     for word, at, _ in tokens:
         if word.lower() in {
             "and",
@@ -254,9 +257,7 @@ def _plural(subject: str) -> bool:
 
 def _is_adverb(word: str) -> bool:
     lower = word.lower()
-    return (lower.endswith("ly") and lower not in {"family", "supply", "july", "italy", "assembly", "reply"}) or lower in {
-        "also", "then", "often", "always", "now", "thus", "first", "later", "just", "only", "even", "still", "soon",
-    }  # fmt: skip
+    return lower in _ADVERBS or (lower.endswith("ly") and lower not in _NO_ADVERBS)
 
 
 def inside(subject: str, common: frozenset[str]) -> str:
@@ -267,8 +268,7 @@ def inside(subject: str, common: frozenset[str]) -> str:
         lower in STOP_WORDS
         or lower in _QUANTIFIERS
         or lower in common
-        or bool(_COMMON.search(lower))
-        and not others[:1].isupper()
+        or (bool(_COMMON.search(lower)) and not others[:1].isupper())
     )
     return f"{lower}{' ' + others if others else ''}" if known else subject
 

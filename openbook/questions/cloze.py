@@ -42,7 +42,8 @@ def cloze(sentence: Plain, *, most: int = 1) -> Iterator[Draft]:
         if len(before) + len(after) < _LEAST or len(before) < 2:
             continue
         left, right = before[0], after[-1] if after else end
-        shown = f"{'... ' if left else ''}{text[left : fact.start]}{BLANK}{text[end:right]}{' ...' if right < len(text) else ''}"
+        opening, closing = "... " * (left > 0), " ..." * (right < len(text))
+        shown = f"{opening}{text[left : fact.start]}{BLANK}{text[end:right]}{closing}"
         given += 1
         yield Draft(
             f"Fill in the blank: {shown}",

@@ -10,7 +10,7 @@ from typing import Literal
 from openbook.records import Case
 
 Form = Literal["question", "faq", "heading", "table", "cloze", "endpoint"]
-"""How it asks: a natural question, a FAQ line, one from a heading, one about a table's cell, a blank to fill, a model's."""
+"""How it asks: a natural question, a FAQ line, one from a heading, about a table's cell, a blank, a model's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,15 @@ MONTH = (
 )
 _YEAR = r"(?:1\d|20)\d\d(?:[–-](?:(?:1\d|20)\d)?\d\d)?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
-_CENTURY = r"the (?:early |late |mid-?|beginning of the |end of the |middle of the )?(?:\d{1,2}(?:st|nd|rd|th)|\w+teenth|twentieth|twenty-first) century"
+_CENTURY = (
+    r"the (?:early |late |mid-?|beginning of the |end of the |middle of the )?"
+    r"(?:\d{1,2}(?:st|nd|rd|th)|\w+teenth|twentieth|twenty-first) century"
+)
 _DECADE = r"the (?:early |late |mid-?)?(?:1\d|20)\d0s"
 _WEEKDAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
 DATE = (
-    rf"(?:(?:{_DAY} (?:of )?)?{MONTH}\b(?: {_DAY}\b(?!\d))?(?:,? {_YEAR}\b)?|{_CENTURY}|{_DECADE}|{_YEAR}\b(?: (?:BC|AD|CE|BCE))?"
+    rf"(?:(?:{_DAY} (?:of )?)?{MONTH}\b(?: {_DAY}\b(?!\d))?(?:,? {_YEAR}\b)?|{_CENTURY}|{_DECADE}"
+    rf"|{_YEAR}\b(?: (?:BC|AD|CE|BCE))?"
     rf"|\d{{4}}-\d\d-\d\d|{_WEEKDAY}(?:, {MONTH} {_DAY})?)"
 )
 SCALE = r"(?:thousand|million|billion|trillion|hundred|dozen|m|k|bn)"
@@ -30,7 +34,10 @@ _WORD = (
     r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
     r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-\w+)?)"
 )
-MONEY = rf"(?:(?:US|A|C|CA|AU)?[$€£¥]\s?(?:{DIGITS})\s?(?:{SCALE}\b)?(?:/\w+)?|(?:{DIGITS})\s?(?:€|(?:{SCALE} )?(?:dollars|euros|pounds|EUR|USD|GBP|CHF)\b))"
+MONEY = (
+    rf"(?:(?:US|A|C|CA|AU)?[$€£¥]\s?(?:{DIGITS})\s?(?:{SCALE}\b)?(?:/\w+)?"
+    rf"|(?:{DIGITS})\s?(?:€|(?:{SCALE} )?(?:dollars|euros|pounds|EUR|USD|GBP|CHF)\b))"
+)
 PERCENT = rf"(?:(?:{DIGITS})(?:\s?[–-]\s?(?:{DIGITS}))?\s?(?:%|percent\b|per cent\b))"
 NUMBER = rf"(?:(?:{DIGITS})(?: (?:{SCALE})\b)?|{_WORD}(?: (?:{SCALE})\b)?)"
 
@@ -38,7 +45,7 @@ _FINDERS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("money", re.compile(rf"(?<![\w.,$€£¥]){MONEY}")),
     ("percent", re.compile(rf"(?<![\w.,–-]){PERCENT}")),
     ("date", re.compile(rf"(?<![\w.,/–-]){DATE}(?![\w–-])")),
-    ("number", re.compile(rf"(?<![\w.,/:#–-]){NUMBER}(?![\w/:–]|[.,]\d|-\d)", re.IGNORECASE)),
+    ("number", re.compile(rf"(?<![\w.,/:#–-]){NUMBER}(?![\w/:–]|[.,]\d|-\w)", re.IGNORECASE)),
     ("name", re.compile(r"(?<![\w.])[A-Z][\w'’.-]*[\w](?: (?:(?:of|de|von|van|the|&) )?[A-Z][\w'’-]+)+")),
 )
 
@@ -55,8 +62,8 @@ class Fact(NamedTuple):
 def facts(text: str) -> tuple[Fact, ...]:
     """The facts of a text in order, none overlapping; of two that overlap, the more telling kind.
 
-    >>> [(fact.kind, "In 1990 it cost $5.50.".__getitem__(slice(*fact[1:]))) for fact in facts("In 1990 it cost $5.50.")]
-    [('date', '1990'), ('money', '$5.50')]
+    >>> [(fact.kind, fact.start, fact.end) for fact in facts("In 1990 it cost $5.50.")]
+    [('date', 3, 7), ('money', 16, 21)]
     """
     taken: list[Fact] = []
     for kind, pattern in _FINDERS:

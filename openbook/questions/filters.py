@@ -20,14 +20,14 @@ from openbook.questions.draft import Draft
 from openbook.records import Case, Chunk, Document, Span
 
 RUN = 12
-"""A question may repeat at most so many consecutive words of its chunk (people's questions on XQuAD: docs/reading.md)."""
+"""A question may repeat at most so many consecutive words of its chunk (docs/decisions/0091)."""
 SHORTEST, LONGEST = 3, 32
 """Words of a question."""
 _ANSWER = 60
 """Words of an answer, at most."""
 _POINTING = re.compile(
-    r"\b(?:this|these|those|such(?! as)|the (?:above|below|following|former|latter|aforementioned)|aforementioned|above-mentioned"
-    r"|(?:the|this) (?:document|passage|text|excerpt|paragraph|article|author|section above|context|chunk|page|sentence))\b",
+    r"\b(?:this|these|those|such(?! as)|the (?:above|below|following|former|latter)|afore\w+|above-mentioned"
+    r"|(?:the|this) (?:document|passage|text|excerpt|paragraph|article|author|context|chunk|page|sentence))\b",
     re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"\b(?:it|they|he|she|him|them|her|his|its|their|i)\b", re.IGNORECASE)
@@ -150,7 +150,8 @@ def _wording_fault(draft: Draft, answer: str, chunk: Chunk) -> str:
     if f" {evened(answer)} " in f" {evened(question.replace(BLANK, ' '))} ":
         return "the answer stands in the question"
     asked = content(question.replace("Fill in the blank:", ""))
-    if len(asked) < (4 if draft.form == "cloze" else 2):
+    least = 2 if draft.form != "cloze" else 5 if ": ..." in question else 4
+    if len(asked) < least:
         return "asks too little"
     if draft.form != "cloze" and (_POINTING.search(question) or _LEADING.search(question)):
         return "only understood beside the passage"

@@ -12,8 +12,8 @@ from openbook.prose import content, sentences
 from openbook.questions.draft import Draft, Form, plain
 
 _ASKS = re.compile(
-    r"^[ \t]*(?:#{1,6}[ \t]*|(?:\d{1,3}[.)]|[-*+•])[ \t]+)?(?:\*\*|__)?(?:(?:Q|F|Question|Frage)\s*\d*[.:)][ \t]*)?(?:\*\*|__)?"
-    r"(?P<asked>[^\W\d_][^\n?]{6,160}\?)(?:\*\*|__)?[ \t]*#*[ \t]*$",
+    r"^[ \t]*(?:#{1,6}[ \t]*|(?:\d{1,3}[.)]|[-*+•])[ \t]+)?(?:\*\*|__)?(?:(?:Q|F|Question|Frage)\s*\d*[.:)][ \t]*)?"
+    r"(?:\*\*|__)?(?P<asked>[^\W\d_][^\n?]{6,160}\?)(?:\*\*|__)?[ \t]*#*[ \t]*$",
     re.MULTILINE,
 )
 _MARKED = re.compile(
@@ -22,13 +22,15 @@ _MARKED = re.compile(
 _ANSWER_MARK = re.compile(r"(?:\*\*)?(?:A|Answer|Antwort)\s*\d*[.:)](?:\*\*)?\s*")
 _HEADING = re.compile(r"^#{1,6}[ \t]*(?P<title>[^\n#?]{4,70}?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _TERM = re.compile(
-    r"^[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(?:\*\*|__)(?P<term>[^*_\n:?]{3,50}?)(?::(?:\*\*|__)|(?:\*\*|__):|(?:\*\*|__) [–—-])[ \t]+(?=\S)",
+    r"^[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(?:\*\*|__)(?P<term>[^*_\n:?]{3,50}?)"
+    r"(?::(?:\*\*|__)|(?:\*\*|__):|(?:\*\*|__) [–—-])[ \t]+(?=\S)",
     re.MULTILINE,
 )
 _GENERIC = re.compile(
-    r"(?:introduction|overview|scope|summary|notes?|contents|table of contents|background|approach|polic(?:y|ies)|purpose|faq"
-    r"|general|details|other|misc\w*|appendix.*|chapter \w+|section \w+|part \w+|references|conclusion|example.*|acceptance"
-    r"|see also|related.*|links|further reading|about|definitions?|step \w+|\d[\d.]*)$",
+    r"(?:introduction|overview|scope|summary|notes?|contents|table of contents|background|approach|polic(?:y|ies)"
+    r"|purpose|faq|general|details|other|misc\w*|appendix.*"
+    r"|chapter \w+|section \w+|part \w+|references|conclusion|example.*"
+    r"|acceptance|see also|related.*|links|further reading|about|definitions?|step \w+|\d[\d.]*)$",
     re.IGNORECASE,
 )
 """Headings that name no subject."""

@@ -21,8 +21,8 @@ _TIMES = re.compile(r"(?:^| )(in|on|during|since|until|by|from|before|after) (?:
 _BETWEEN = re.compile(r"^,? ?(?:and|or|to|through|–|-) ?\d|^ (?:and|or|to) ")
 _BAD_START = re.compile(
     r"(?i:it|they|he|she|this|these|those|that|their|his|her|its|such|another|others?|there|here|both|all three|one of"
-    r"|two of|then|soon|instead|which|who|if|when|because|although|while|since|as|after|before|behind|but|and|for|to|with"
-    r"|so|not|no|also)\b|[A-Z][a-z]+(?:ing|ed)\b"
+    r"|two of|then|soon|instead|which|who|if|when|because|although|while|since|as|after|before|behind|but|and|for|to"
+    r"|with|so|not|no|also)\b|[A-Z][a-z]+(?:ing|ed)\b"
 )
 _NO_ASK = re.compile(
     r"(?:\b(?:every|previous|next|past|last|first|another|other|a|the|these|one|\d+ to|\w+-)|[–-]) ?$", re.IGNORECASE

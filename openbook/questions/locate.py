@@ -70,7 +70,8 @@ class _Finder:
             spans = [span for span in case.spans if span.document in self._names and self._holds(span, case.gold)]
             if len(spans) < len(case.spans):
                 notes.append(
-                    f"{len(case.spans) - len(spans)} of its passages no longer exist in library version {self._shelf.version}; they are left out"
+                    f"{len(case.spans) - len(spans)} of its passages no longer exist in library version "
+                    f"{self._shelf.version}; they are left out"
                 )
             if spans:
                 return replace(case, spans=tuple(spans)), notes
@@ -83,7 +84,8 @@ class _Finder:
         documents = dict.fromkeys(span.document for span in spans)
         if len(documents) > 1:
             notes.append(
-                f"the answer stands in {len(documents)} documents, all of which count: {', '.join(map(repr, documents))}"
+                f"the answer stands in {len(documents)} documents, all of which count: "
+                f"{', '.join(map(repr, documents))}"
             )
         return replace(case, spans=tuple(spans)), notes
 
@@ -117,7 +119,8 @@ class _Finder:
         spans = self._best(case, [known], demand=0.0)
         if not spans:
             notes.append(
-                f"no answer, like {case.gold[0][:60]!r}, stands in {known!r}; give the words of the document as an alternative"
+                f"no answer, like {case.gold[0][:60]!r}, stands in {known!r}; "
+                "give the words of the document as an alternative"
             )
         return spans[:1]
 
@@ -125,7 +128,8 @@ class _Finder:
         spans = self._best(case, self._all(), demand=_LEAST)
         if not spans:
             notes.append(
-                f"the answer {case.gold[0][:60]!r} was not found in the library; name a document and quote, or give the words of the documents as an alternative"
+                f"the answer {case.gold[0][:60]!r} was not found in the library; "
+                "name a document and quote, or give the words of the documents as an alternative"
             )
         return spans
 

@@ -20,8 +20,11 @@ _PREPOSITIONS = (
     "|over|into|per|across|within|if|than|against|among|that|using|about|around|since|along|each|every|outside|inside|via"
 )
 ENDS = re.compile(rf"\s*(?:$|[,;.(]|(?:{_PREPOSITIONS})\b|a (?:day|week|month|year)\b)")
-ABOUT = r"(?:(?:about|around|over|up to|at least|at most|nearly|approximately|only|just|more than|less than|fewer than|almost|roughly|some|exactly|a total of|as many as|an estimated|the first|the last|another) )?"
-_TIMES = re.compile(rf"(?:^|\s)(in|on|during|since|until|by) ((?:early|late|mid) )?$", re.IGNORECASE)
+ABOUT = (
+    r"(?:(?:about|around|over|up to|at least|at most|nearly|approximately|only|just|more than|less than|fewer than"
+    r"|almost|roughly|some|exactly|a total of|as many as|an estimated|the first|the last|another) )?"
+)
+_TIMES = re.compile(r"(?:^|\s)(in|on|during|since|until|by) ((?:early|late|mid) )?$", re.IGNORECASE)
 _WHEN = {"in": "When", "on": "When", "during": "When", "since": "Since when", "until": "Until when", "by": "By when"}
 NOUNS = re.compile(
     rf" ((?:(?!(?:{_PREPOSITIONS})\b)[\w'’+-]+ ){{0,3}}?[\w'’+-]+?(?:s|people|feet|men|women|children))(?![\w-])"
@@ -139,8 +142,8 @@ def _amounts(clause: Clause, known: Sequence[Fact]) -> Iterator[Asked]:
             rest = clause.rest((clause.start, fact.end))
             if not rest.startswith(("of ", "in ", "to ")) or rest.startswith("to "):
                 yield from _question(clause, "How much", rest, (fact.start, fact.end))
-        elif fact.kind == "percent" and direct and (whole := _OF.match(after)):
-            noun, cut = tidy(whole.group()[4:]), fact.end + whole.end()
+        elif fact.kind == "percent" and direct and (of := _OF.match(after)):
+            noun, cut = tidy(of.group()[4:]), fact.end + of.end()
             rest = clause.rest((clause.start, cut))
             if whole(rest):
                 yield from _question(clause, f"What percentage of {noun}", rest, (fact.start, fact.end))
@@ -258,7 +261,7 @@ def _subjects(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
         yield Asked(polished(f"Who {clause.said} {rest}?"), clause.span[1] - len(person.group(1)), clause.span[1])
 
 
-def _objects(clause: Clause, known: Sequence[Fact]) -> Iterator[Asked]:
+def _objects(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
     """What it does, uses, covers: a plain verb whose object ends the clause."""
     body = tidy(clause.text[clause.start : clause.end])
     transitive = """offer provide include require use cover contain affect cause produce manage control support form
@@ -386,5 +389,6 @@ def _person_like(subject: str) -> bool:
 
 
 def polished(question: str) -> str:
+    """Single spaces, a capital first."""
     text = " ".join(question.split()).replace(" ?", "?").replace(" ,", ",")
     return text[:1].upper() + text[1:]

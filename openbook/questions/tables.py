@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from openbook.questions.draft import Draft, plain
@@ -23,8 +23,9 @@ _LONGEST = 12
 
 
 _ATTRIBUTES = frozenset(
-    """price cost fee rate date deadline name owner author title email phone address size limit length width height weight
-    capacity duration status type version role country city location capital population area colour color code number
+    """price cost fee rate date deadline name owner author title email phone address size limit length width height
+    weight     capacity duration status type version
+    role country city location capital population area colour color code number
     symbol salary department manager contact unit currency amount total quantity age year description purpose""".split()
 )
 """Column names that go into "the ... of"; others are quoted, for a header may be anything."""
@@ -92,7 +93,7 @@ def _cells(text: str, at: int, line: str) -> list[Cell]:
     bars = [match.start() for match in re.finditer(r"(?<!\\)\|", line)]
     if not line.rstrip().endswith("|"):
         bars.append(len(line.rstrip()))
-    return [_cell(text, at + left + 1, at + right) for left, right in zip(bars, bars[1:], strict=False)]
+    return [_cell(text, at + left + 1, at + right) for left, right in pairwise(bars)]
 
 
 def _html(text: str) -> Iterator[list[list[Cell]]]:
