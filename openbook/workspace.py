@@ -441,10 +441,12 @@ class Workspace:
         if not (result.gained or force):
             return result, None
         place = result.folder.relative_to(self.root).as_posix()
+        # The library changes over first: stopped on the way, library and settings still name the old embedder.
+        migration = self.migrate(embedder=place, progress=progress) if kind == "embedder" else None
         settings_file.change(self.root / FILE_NAME, {f"models.{kind}": place}, why=result.verdict)
         self.close()
         self.settings = load(self.root / FILE_NAME)
-        return result, self.migrate(embedder=place, progress=progress) if kind == "embedder" else None
+        return result, migration
 
     def migrate(
         self,
@@ -484,6 +486,12 @@ class Workspace:
         found = migrating.roll_back(self.house, progress=progress)
         self._write_embedder(found.target, f"rolled back from {found.source}")
         return found
+
+    def migration_drop_previous(self) -> int:
+        """Delete the vectors kept for roll-back; returns the bytes freed on this disk. Raises LibraryError."""
+        from openbook import migrating
+
+        return migrating.drop_previous(self.house)
 
     def _write_embedder(self, name: str, why: str) -> None:
         if name == self.settings.models.embedder:
