@@ -51,8 +51,8 @@ def climb(
 ) -> tuple[dict[str, object], list[Try]]:
     """The changes that did best on these questions, and everything tried.
 
-    A dimension moves only when its best value leads by at least WORTH and by one standard error (Breiman et al. 1984), so that
-    noise costs nobody a new index. `allowed` may refuse a try (no time left); `step` is told of each.
+    A dimension moves only when its best value leads by at least WORTH and by one standard error (Breiman et al. 1984),
+    so that noise costs nobody a new index. `allowed` may refuse a try (no time left); `step` is told of each.
     """
     clusters = [one.cluster for one in asked]
     current, found, log = present, dict[str, object](), list[Try]()
@@ -90,10 +90,17 @@ def judge(
     asked: Sequence[Asked],
     *,
     level: float,
+    saves: bool = False,
 ) -> Verdict:
-    """The candidate against the present settings on held-out questions; adopted only when its gain is significant."""
+    """The candidate against the present settings on held-out questions; adopted only when its gain is significant.
+
+    saves: the gain is in cost, and what it may lose was perhaps not seen: when none of n documents shows a loss, up to
+    3/n of them still may (Hanley and Lippman-Hand 1983), so the gain must be larger than that.
+    """
     difference = paired(before.values, after.values, [one.cluster for one in asked], level=level)
-    adopted = difference.low > 0 and difference.p <= 1 - level
+    unseen = 3 / max(1, difference.clusters) if saves else 0.0
+    adopted = difference.low > unseen and difference.p <= 1 - level
+    words = _words(changes, difference, adopted=adopted, unseen=unseen)
     return Verdict(
         group=group,
         metric=metric,
@@ -102,7 +109,8 @@ def judge(
         after=_mean(after.values),
         difference=difference,
         adopted=adopted,
-        words=_words(changes, difference, adopted=adopted) + (_price(difference, before, after) if adopted else ""),
+        words=_words(changes, difference, adopted=adopted, unseen=unseen)
+        + (_price(difference, before, after) if adopted else ""),
         shown_before=before.shown,
         shown_after=after.shown,
         costs_before=before.costs,
@@ -116,7 +124,7 @@ def nothing_better(group: str, metric: str, tries: int) -> Verdict:
     return Verdict(group, metric, {}, None, None, None, adopted=False, words=words)
 
 
-def _words(changes: Changes, found: Paired, *, adopted: bool) -> str:
+def _words(changes: Changes, found: Paired, *, adopted: bool, unseen: float) -> str:
     size = (
         f"n = {found.n} questions about {found.clusters} documents can only show differences above about "
         f"{(found.high - found.low) / 2:.3f}"
@@ -124,6 +132,8 @@ def _words(changes: Changes, found: Paired, *, adopted: bool) -> str:
     gain = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.3f}"
     if adopted:
         return f"{told(changes)} is better on held-out questions: {gain}; n = {found.n}"
+    if found.low > 0 and unseen:
+        size = f"{found.clusters} documents cannot rule out a loss of {unseen:.3f} that would outweigh what it saves"
     return f"no significant gain from {told(changes)}: {gain}; {size}"
 
 

@@ -93,7 +93,7 @@ def run(
 
 
 def keep(report: Report, root: Path) -> Path:
-    """Write the report beside the library, then, if it says so, what it adopts into openbook.toml; returns its folder."""
+    """Write the report and then, if it says so, what it adopts into openbook.toml; returns the report's folder."""
     folder = root / STATE_DIR / "tune" / report.id
     write_atomic(folder / "report.html", page(report))
     write_atomic(folder / "report.json", report.json())
@@ -225,7 +225,16 @@ class _Work:
             self.verdicts.append(nothing_better(group, name, sum(bool(one.changes) for one in log)))
             return
         before, after = measure(self._current, held), measure(candidate, held)
-        verdict = judge(group, name, found, before, after, held, level=self.level)
+        verdict = judge(
+            group,
+            name,
+            found,
+            before,
+            after,
+            held,
+            level=self.level,
+            saves=candidate.answer.passages < self._current.answer.passages,
+        )
         self.verdicts.append(verdict)
         if verdict.adopted or self._options.force:
             self._adopt(found, forced=not verdict.adopted)
