@@ -38,6 +38,7 @@ _LEADING = re.compile(
 )
 _BARE = re.compile(r"the [a-z][a-z-]*")
 """A subject that only the text before tells: "the company", "the site"."""
+_DANGLING = re.compile(r"\b(?:it|them|him)\?$")
 _VAGUE = re.compile(
     r"(?:this|that|these|those|such|it|they|he|she|here|there)\b|.*\b(?:this|these|such(?! as)|the following)\b",
     re.IGNORECASE,
@@ -145,18 +146,28 @@ def _fault(draft: Draft, text: str, chunk: Chunk | None) -> str:
     return _wording_fault(draft, answer, chunk)
 
 
+def _needed(draft: Draft, named: bool) -> int:
+    """Meaning words a question must hold to be understood alone; with a name or number among them fewer do."""
+    if draft.form == "cloze":
+        return 4 if named else 6
+    if draft.form != "question" or named:
+        return 2
+    return 3 if draft.question.startswith(("What happens", "What should", "What must")) else 4
+
+
 def _wording_fault(draft: Draft, answer: str, chunk: Chunk) -> str:
     question = draft.question
     if f" {evened(answer)} " in f" {evened(question.replace(BLANK, ' '))} ":
         return "the answer stands in the question"
     asked = content(question.replace("Fill in the blank:", ""))
-    least = 2 if draft.form != "cloze" else 5 if ": ..." in question else 4
-    if len(asked) < least:
+    shown = question.removeprefix("Fill in the blank: ").removeprefix("... ").split()
+    named = any(word[:1].isupper() or word[:1].isdigit() for word in shown[1:])
+    if len(asked) < _needed(draft, named):
         return "asks too little"
     if draft.form != "cloze" and (_POINTING.search(question) or _LEADING.search(question)):
         return "only understood beside the passage"
-    names = sum(word[0].isupper() for word in question.split()[1:])
-    if _BARE.fullmatch(draft.subject) and not draft.subject.endswith("s") and not names and len(asked) < 4:
+    bare = _BARE.fullmatch(draft.subject) and not draft.subject.endswith("s")
+    if _DANGLING.search(question) or (bare and not named and len(asked) < 5):
         return "only understood beside the passage"
     if draft.form in {"question", "heading"} and _VAGUE.match(answer):
         return "the answer is only understood beside the passage"

@@ -213,13 +213,18 @@ def _agents(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
         yield from _question(clause, who, rest, (clause.start + match.start(1), clause.end))
 
 
+def _body(clause: Clause) -> tuple[int, str]:
+    """The words behind the verb as they stand, and where they begin."""
+    raw = clause.text[clause.start : clause.end]
+    skipped = re.match(r"[ ,;:]*(?:(?:now|also|currently|still|often|usually|traditionally) )?", raw)
+    begin = skipped.end() if skipped else 0
+    return clause.start + begin, raw[begin:].rstrip(" ,;:.–—-")
+
+
 def _definitions(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
-    body = re.sub(
-        r"^\s*(?:now|also|currently|still|often|usually|traditionally) ", "", clause.text[clause.start : clause.end]
-    ).strip()
+    start, body = _body(clause)
     if clause.auxiliary not in BE or not _DEFINED.match(body) or not 2 <= len(body.split()) <= 22:
         return
-    start = clause.text.index(body, clause.start)
     who = "Who" if _PERSONS.search(body.split(" that ")[0][:60]) and _person_like(clause.subject) else "What"
     if not _UNRESOLVED.search(body):
         yield Asked(f"{who} {clause.auxiliary} {clause.subject}?", start, start + len(body), clause.subject)
@@ -263,7 +268,7 @@ def _subjects(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
 
 def _objects(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
     """What it does, uses, covers: a plain verb whose object ends the clause."""
-    body = tidy(clause.text[clause.start : clause.end])
+    start, body = _body(clause)
     transitive = """offer provide include require use cover contain affect cause produce manage control support form
     represent describe define own sell create carry consider need comprise enforce display measure influence subsidize
     receive own grant protect invent develop introduce discover promote limit prohibit reward publish cost""".split()
@@ -273,16 +278,14 @@ def _objects(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
         return
     specific = len(content(clause.subject)) >= 2 or any(word[0].isupper() for word in clause.subject.split())
     if specific and not re.match(r"(?:to|for|in|at|by|from|with|as|that|on|up|out|more|less|much)\b", body):
-        start = clause.text.index(body, clause.start)
         yield from _question(clause, "What", "", (start, start + len(body)))
 
 
 def _duties(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
     """What someone should or must do, when the sentence says in which case, or of whom exactly."""
-    body = tidy(clause.text[clause.start : clause.end])
+    start, body = _body(clause)
     if clause.auxiliary not in {"should", "must"} or body.startswith(("be ", "also be ", "have ", "always be ")):
         return
-    start = clause.text.index(body, clause.start)
     case = _CASE.fullmatch(body)
     if case and len(case.group(1).split()) >= 3:
         question = f"What {clause.auxiliary} {clause.subject} do {case.group(2)}?"
