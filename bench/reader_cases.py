@@ -65,11 +65,9 @@ class Cases:
     facts: dict[str, int]
 
     def of(self, kind: Kind, limit: int | None = None, *, seed: int = 0) -> list[Item]:
-        """The items of a kind, at most `limit` of them chosen by the seed, in their order."""
+        """The items of a kind in their order, at most `limit` of them: more with the same seed include the fewer."""
         found = [item for item in self.items if item.kind == kind]
-        if limit is None or limit >= len(found):
-            return found
-        chosen = set(random.Random(seed).sample(range(len(found)), limit))
+        chosen = set(random.Random(seed).sample(range(len(found)), len(found))[:limit])
         return [item for place, item in enumerate(found) if place in chosen]
 
 
@@ -149,12 +147,12 @@ def same_kind(one: str, other: str) -> bool:
     >>> same_kind("1954", "1981"), same_kind("Grainger Market", "Ernst Haeckel"), same_kind("1954", "12%")
     (True, True, False)
     """
-    if contains(one, [other]) or contains(other, [one]):
-        return False
     if _DIGIT.search(one + other):
-        return _DIGIT.sub("0", one) == _DIGIT.sub("0", other)
-    named = all(word[:1].isupper() for text in (one, other) for word in text.split())
-    return named and abs(len(one.split()) - len(other.split())) <= 1
+        alike = _DIGIT.sub("0", one) == _DIGIT.sub("0", other)
+    else:
+        named = all(word[:1].isupper() for text in (one, other) for word in text.split())
+        alike = named and abs(len(one.split()) - len(other.split())) <= 1
+    return alike and not contains(one, [other]) and not contains(other, [one])
 
 
 def _ranked(one: Found) -> list[Hit]:

@@ -1,18 +1,22 @@
 """A model folder and prompts in, greedy replies out, many prompts at once. Knows no documents and no scores.
 
 Prompts read side by side share each reading of the weights: on one core half the time of one after the other. The
-kernels then add in another order, so that single words of an answer may differ from those of a lone question.
+kernels then add in another order, so that single words of an answer may differ from those of a lone question. Replies
+are kept in bench/out/replies by the model's hash; remove that folder after a change to how models run.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.common import OUT
 from openbook.answer.ask import fit
 from openbook.answer.generators.openvino import OpenVINOGenerator
 from openbook.models import fetch
@@ -95,6 +99,7 @@ class Reader:
         self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
             files.folder, self._tokenizer, scheduler, "CPU", KV_CACHE_PRECISION="f16"
         )
+        self._kept = Kept(OUT / "replies" / f"{files.sha256[:32]}.jsonl")
         self._stop = set(files.eos_token_ids) or {self._tokenizer.get_eos_token_id()}
 
     def __enter__(self) -> Reader:
@@ -110,21 +115,31 @@ class Reader:
 
     def replies(
         self, prompts: Sequence[Sequence[Message]], *, progress: Callable[[int, int], None] | None = None
-    ) -> Iterator[Reply]:
-        """Greedy replies in order."""
+    ) -> list[Reply]:
+        """Greedy replies in order; those to prompts this model has answered before come from the kept ones."""
+        texts = [self._generator.render(prompt) for prompt in prompts]
+        known = self._kept.read()
+        todo = list(dict.fromkeys(text for text in texts if _key(text) not in known))
+        for first in range(0, len(todo), _AT_ONCE):
+            some = todo[first : first + _AT_ONCE]
+            fresh = dict(zip(map(_key, some), self._generate(some), strict=True))
+            self._kept.add(fresh)
+            known |= fresh
+            if progress:
+                progress(first + len(some), len(todo))
+        return [known[_key(text)] for text in texts]
+
+    def _generate(self, texts: Sequence[str]) -> Iterator[Reply]:
         import openvino_genai
 
         config = openvino_genai.GenerationConfig(
             max_new_tokens=SAMPLING.max_tokens, apply_chat_template=False, stop_token_ids=self._stop, do_sample=False
         )
-        for first in range(0, len(prompts), _AT_ONCE):
-            some = [self._encode(prompt) for prompt in prompts[first : first + _AT_ONCE]]
-            for tokens, result in zip(some, self._pipeline.generate(some, [config] * len(some)), strict=True):
-                ids = result.m_generation_ids[0]
-                cut = result.finish_reasons[0] == openvino_genai.GenerationFinishReason.LENGTH
-                yield Reply(self._tokenizer.decode(ids).strip(), tokens.get_size(), len(ids), cut)
-            if progress:
-                progress(min(first + _AT_ONCE, len(prompts)), len(prompts))
+        inputs = [self._tokenizer.encode(text, add_special_tokens=False).input_ids for text in texts]
+        for tokens, result in zip(inputs, self._pipeline.generate(inputs, [config] * len(inputs)), strict=True):
+            ids = result.m_generation_ids[0]
+            cut = result.finish_reasons[0] == openvino_genai.GenerationFinishReason.LENGTH
+            yield Reply(self._tokenizer.decode(ids).strip(), tokens.get_size(), len(ids), cut)
 
     def seconds(self, prompts: Sequence[Sequence[Message]]) -> list[Spent]:
         """What each reply takes when asked one after the other, as a person would."""
@@ -140,5 +155,32 @@ class Reader:
         """Tokens of a prompt."""
         return self._generator.count(self._generator.render(prompt))
 
-    def _encode(self, prompt: Sequence[Message]) -> Any:
-        return self._tokenizer.encode(self._generator.render(prompt), add_special_tokens=False).input_ids
+
+class Kept:
+    """Replies of one model, a line each, appended as they come: a run that was stopped goes on where it was."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def read(self) -> dict[str, Reply]:
+        """By key; a last line cut by a kill is left out."""
+        if not self._file.is_file():
+            return {}
+        found = {}
+        for line in self._file.read_text(encoding="utf-8").split("\n"):
+            with contextlib.suppress(ValueError):
+                key, *reply = json.loads(line)
+                found[key] = Reply(*reply)
+        return found
+
+    def add(self, replies: Mapping[str, Reply]) -> None:
+        """Append."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.writelines(
+                f"\n{json.dumps([key, *astuple(reply)], ensure_ascii=False)}" for key, reply in replies.items()
+            )
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(f"{SAMPLING.max_tokens} {text}".encode()).hexdigest()[:32]

@@ -57,7 +57,7 @@ def ask(arm: str, reader: Reader, items: Sequence[Item], *, embedder: Embedder |
     """One arm on all items. Without an embedder the model is asked without passages, and there is no product."""
     reads = embedder is not None
     prompts = [reader.prompt(item.question, item.hits if reads else None) for item in items]
-    replies = list(reader.replies(prompts, progress=_say(arm)))
+    replies = reader.replies(prompts, progress=_say(arm))
     return [
         judge(arm, item, reply, product(item, reply.text, embedder) if embedder else None)
         for item, reply in zip(items, replies, strict=True)

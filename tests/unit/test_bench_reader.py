@@ -8,7 +8,7 @@ import pytest
 
 from bench import reader_compare, reader_data, xquad
 from bench.reader_cases import KINDS, REFUSED, SHOWN, Cases, Found, Item, Kind, cases, same_kind
-from bench.reader_models import Reply
+from bench.reader_models import Kept, Reply
 from bench.reader_run import chosen, held_out, product
 from bench.reader_score import Row, cited, judge, mcnemar, pair, shares_table, shown, summary
 from openbook.metrics import contains
@@ -141,6 +141,7 @@ def test_a_limit_takes_as_many_by_the_seed_and_keeps_their_order(made: Cases) ->
     some = chosen(made, limits, seed=3)
     assert [one.kind for one in some] == ["answerable"] * 10 + ["near"] * 3
     assert some == chosen(made, limits, seed=3) != chosen(made, limits, seed=4)
+    assert set(some) < set(chosen(made, {"answerable": 20, "near": 4}, seed=3))
     order = [one.id for one in made.of("answerable")]
     assert [order.index(one.id) for one in some[:10]] == sorted(order.index(one.id) for one in some[:10])
 
@@ -262,6 +263,17 @@ def test_runs_of_several_seeds_join_to_mean_and_range() -> None:
 def test_a_table_shows_a_dash_where_an_arm_lacks_a_measure() -> None:
     text = shares_table({"rag": {"a": (0.5, 0.1, 0.9, 4)}, "base": {"b": 2.0}})
     assert text.splitlines()[2:] == ["| a | .50 [.10, .90] n=4 |    - |", "| b |                  - | 2.00 |"]
+
+
+def test_replies_are_kept_and_a_cut_line_is_forgotten(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "replies" / "model.jsonl")
+    assert kept.read() == {}
+    first, second = Reply("It’s\u2028so\n[1].", 10, 3, cut=False), Reply("", 11, 160, cut=True)
+    kept.add({"a": first})
+    with (tmp_path / "replies" / "model.jsonl").open("a", encoding="utf-8") as file:
+        file.write('\n["b", "It')
+    kept.add({"c": second})
+    assert kept.read() == {"a": first, "c": second}
 
 
 @pytest.mark.model
