@@ -299,6 +299,7 @@ def test_two_processes_at_once_prepare_it_once(shelf: Path, made: Path) -> None:
     assert [child.returncode for child in children] == [0, 0], told
     assert told[0][0].splitlines()[-1] == told[1][0].splitlines()[-1]
     assert sum("prepare reader 1" in out for out, _ in told) == 1
+    assert all(out.splitlines()[-2] == "[]" for out, _ in told), "it needs the training packages"
 
 
 def test_a_kill_in_the_middle_leaves_nothing_half_made(shelf: Path, made: Path) -> None:
@@ -348,7 +349,10 @@ def preparing(shelf: Path, made: Path) -> subprocess.Popen[str]:
         catalogue.CATALOGUE["tiny"] = entry(Path({str(made)!r}))
         reader = readers.find("tiny", home=Path({str(shelf)!r}))
         say = lambda step, done, total: print(step, done, flush=True)
-        print(with_reader(reader, progress=say).sha256)
+        found = with_reader(reader, progress=say).sha256
+        import sys
+        print(sorted({{"torch", "transformers", "peft"}} & sys.modules.keys()))
+        print(found)
     """
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
