@@ -1,6 +1,6 @@
 """A workspace in, one archive out, and back. Knows files, not what is in them.
 
-The archive is a .tar.gz of openbook.toml, the embedded library and the adapters; models are not in it.
+The archive is a .tar.gz of openbook.toml, the embedded library and what was trained here; other models are not in it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ from openbook.errors import OpenbookError, UsageError
 from openbook.settings import FILE_NAME, STATE_DIR
 from openbook.workspace import Workspace
 
+_MODELS = ("adapters", "embedders", "rerankers")
+"""Folders of what was trained here; the library may need an embedder among them."""
 _LEFT_OUT = ("lock", "owner", "part")
 
 
 def write(workspace: Workspace, file: Path) -> int:
     """Write a backup; returns its size in bytes. The library is held, so that nothing changes meanwhile.
 
-    Raises UsageError for a library kept on servers, OpenbookError when the file exists or cannot be written.
+    Of the vectors only those in use go in, not those kept for roll-back or being made by a migration.
+    Raises UsageError for a library kept on servers, OpenbookError when the file exists or cannot be written,
+    LibraryBusy while a migration is running.
     """
+    from openbook.library.migration import at_rest
+
     settings = workspace.settings.library
     if settings.catalog_url or settings.qdrant_url:
         raise UsageError("this library is kept on servers; back up its database and its Qdrant collection there")
@@ -33,11 +39,17 @@ def write(workspace: Workspace, file: Path) -> int:
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     os.close(handle)
     try:
-        with tarfile.open(name, "w:gz", compresslevel=3) as archive:
+        with (
+            at_rest(workspace.state / "library", settings=settings) as left_out,
+            tarfile.open(name, "w:gz", compresslevel=3) as archive,
+        ):
             archive.add(workspace.root / FILE_NAME, FILE_NAME)
-            archive.add(workspace.state / "library", f"{STATE_DIR}/library", filter=_lasting)
-            if (workspace.state / "adapters").is_dir():
-                archive.add(workspace.state / "adapters", f"{STATE_DIR}/adapters", filter=_lasting)
+            for path in sorted((workspace.state / "library").iterdir()):
+                if path.name not in left_out:
+                    archive.add(path, f"{STATE_DIR}/library/{path.name}", filter=_lasting)
+            for part in _MODELS:
+                if (workspace.state / part).is_dir():
+                    archive.add(workspace.state / part, f"{STATE_DIR}/{part}", filter=_lasting)
         Path(name).replace(file)
     except OSError as error:
         raise OpenbookError(f"cannot write {str(file)!r}: {error.strerror or error}") from None

@@ -159,12 +159,18 @@ def _endpoint(settings: Settings) -> Finding:
 
 
 def _library(root: Path, settings: Settings) -> Finding:
-    from openbook.library import inspect
+    from openbook.library import inspect, standing
 
+    folder = root / STATE_DIR / "library"
     try:
-        facts = inspect(root / STATE_DIR / "library", settings=settings.library)
+        facts, found = inspect(folder, settings=settings.library), standing(folder, settings=settings.library)
     except OpenbookError as error:
         return Finding("library", "broken", str(error))
     if facts is None:
         return Finding("library", "ok", "empty", "openbook sync FOLDER")
+    named = settings.models.embedder
+    if found is not None and found.current.name not in ("", named):
+        return Finding("library", "weak", f"{facts}; the settings name the embedder {named!r}", "openbook migrate")
+    if found is not None and found.coming is not None:
+        return Finding("library", "ok", f"{facts}; a migration is unfinished", "openbook migrate goes on with it")
     return Finding("library", "ok", facts)

@@ -149,10 +149,12 @@ class Workspace:
     ) -> SyncReport:
         """Bring files, folders, globs or web pages into the library; what is unchanged costs a hash.
 
+        When chunk size or overlap have changed since the last sync, every document is split anew from its stored text.
         A large sync starts building a search graph in the background; see optimize().
 
         Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
         """
+        from openbook.ingest.resplit import bring_along
         from openbook.ingest.sync import sync
 
         report = sync(
@@ -163,6 +165,14 @@ class Workspace:
             acl=tuple(acl),
             dry_run=dry_run,
             allow_mass_delete=allow_mass_delete,
+            progress=progress,
+        )
+        report = bring_along(
+            report,
+            self.state / "library",
+            library=self.house.library,
+            embedder=self.house.embedder,
+            settings=self.settings.ingest,
             progress=progress,
         )
         if not dry_run:
@@ -390,8 +400,8 @@ class Workspace:
         """Choose chunk size, fusion, passages and the bar for declining on your own questions; see docs/tune.md.
 
         `questions` are files or cases, or made with `from_library`. What is significantly better on held-out questions
-        is written into openbook.toml and into force here, unless `dry_run`; the report goes to .openbook/tune/ID. A
-        changed chunk size re-splits the documents at the next sync.
+        is written into openbook.toml and into force here, unless `dry_run`; the report goes to .openbook/tune/ID. The
+        next sync splits the documents anew when their chunk size has changed.
         Raises OpenbookError when there are too few questions.
         """
         from dataclasses import replace

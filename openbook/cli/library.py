@@ -13,7 +13,7 @@ from openbook.cli.common import err, example, json_option, opened, out, print_js
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option("--model", metavar="NAME", help="The language model; see: openbook models list")
-@click.option("--embedder", metavar="NAME", help="The embedder; it cannot be changed later without a new library.")
+@click.option("--embedder", metavar="NAME", help="The embedder; change it later with: openbook migrate")
 @json_option
 @example("openbook init desk", "openbook init desk --model qwen3-1.7b")
 def init(folder: Path, model: str | None, embedder: str | None, as_json: bool) -> None:

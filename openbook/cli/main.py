@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from openbook.cli import adapters, demo, doctor, finetune, library, models, questions, tune
+from openbook.cli import adapters, demo, doctor, finetune, library, migrate, models, questions, tune
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,6 +31,7 @@ for command in (
     library.rollback,
     library.backup,
     library.restore,
+    migrate.migrate,
     questions.search,
     questions.ask,
     questions.chat,

@@ -9,7 +9,7 @@ after it the new one. Knows no model and asks no question.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -220,6 +220,21 @@ def sample(folder: Path, *, settings: LibrarySettings, count: int) -> list[str]:
         return [piece.text for piece in pieces.after(catalog, 0, count)]
     finally:
         catalog.close()
+
+
+@contextlib.contextmanager
+def at_rest(folder: Path, *, settings: LibrarySettings) -> Iterator[set[str]]:
+    """Keep migrations from running; gives the names in the folder that hold vectors not in use.
+
+    Raises LibraryBusy while one is running.
+    """
+    lock = Ownership(folder, of="migration")
+    try:
+        found = standing(folder, settings=settings)
+        used = generations.folder_name(found.current.generation if found is not None else 1)
+        yield {path.name for path in folder.glob("index*")} - {used}
+    finally:
+        lock.release()
 
 
 def drop_previous(folder: Path, library: StoredLibrary, *, settings: LibrarySettings) -> int:

@@ -109,7 +109,10 @@ def standing(folder: Path, *, settings: LibrarySettings) -> Standing | None:
         if not facts:
             return None
         newest, chunks = catalog.span()[1], catalog.chunk_counts()[0]
-        return Standing(current(facts), other(facts, PREVIOUS), other(facts, NEXT), newest, chunks)
+        previous = other(facts, PREVIOUS)
+        if previous is not None and not Store(folder, settings, facts["library"]).exists(previous.generation):
+            previous = None  # a backup leaves it out
+        return Standing(current(facts), previous, other(facts, NEXT), newest, chunks)
     finally:
         catalog.close()
 
