@@ -109,8 +109,7 @@ def judge(
         after=_mean(after.values),
         difference=difference,
         adopted=adopted,
-        words=_words(changes, difference, adopted=adopted, unseen=unseen)
-        + (_price(difference, before, after) if adopted else ""),
+        words=words + (_price(difference, before, after) if adopted else ""),
         shown_before=before.shown,
         shown_after=after.shown,
         costs_before=before.costs,
