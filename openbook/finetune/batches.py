@@ -123,6 +123,13 @@ def alike(sequences: Sequence[Sequence[int]], *, at_most: int) -> list[list[int]
     return sorted(found)
 
 
+def together(sequences: Sequence[Sequence[int]]) -> list[int]:
+    """All numbers in an order in which those that are alike follow one another; 0, 1, 2 ... when none are."""
+    groups = alike(sequences, at_most=len(sequences))
+    leads = {number: group[0] for group in groups for number in group}
+    return sorted(range(len(sequences)), key=lambda n: leads.get(n, n))
+
+
 def packs(sequences: Sequence[Tokens], *, at_most: int = 0) -> Iterator[Pack]:
     """Sequences of one step as forward passes, of `at_most` sequences each, or by PACK_TOKENS when it is 0."""
     for some in passes(sequences, at_most=at_most):

@@ -100,10 +100,14 @@ def _speed(axes: Axes, steps: Sequence[Event]) -> None:
     _dress(axes, "Tokens per second")
     timed = [event for event in steps if event["seconds"]]
     x = [event["step"] for event in timed]
-    looks = (("padded", GREY, ":"), ("real", BLUE, "-"), ("supervised", VERMILLION, "--"))
-    for name, color, line in looks:
+    looks = (
+        ("padded", "computed", GREY, ":"),
+        ("real", "real", BLUE, "-"),
+        ("supervised", "learned", VERMILLION, "--"),
+    )
+    for name, label, color, line in looks:
         y = _gaps(smooth([event[name] / event["seconds"] for event in timed]))
-        axes.plot(x, y, color=color, linestyle=line, label=name)
+        axes.plot(x, y, color=color, linestyle=line, label=label)
     axes.set_ylim(bottom=0)
     if x:
         axes.legend(frameon=False)

@@ -91,7 +91,10 @@ class EventLog:
         seconds: float,
         memory_mb: float,
     ) -> None:
-        """Optimizer step `step` (1-based) is done; token counts and wall seconds are this step's alone."""
+        """Optimizer step `step` (1-based) is done; token counts and wall seconds are this step's alone.
+
+        `padded` tokens were computed, for the `real` ones of the examples: fewer, when examples share a beginning.
+        """
         self._write(
             "step",
             step=step,
@@ -231,7 +234,7 @@ class Rates:
     """Speed over the last steps."""
 
     padded: float
-    """Tokens per second as computed, padding included."""
+    """Tokens per second as computed: with padding if there is any, shared beginnings once."""
     real: float
     """Tokens of the examples themselves."""
     supervised: float

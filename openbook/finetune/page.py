@@ -161,7 +161,7 @@ def _tiles(known: Sequence[Event], speed: Rates | None) -> str:
         held = [f"held out {_number(checks[-1]['loss'])}"] if checks else []
         tiles.append((_number(last["loss"]), "training loss", [f"at step {last['step']}", *held]))
     if speed is not None:
-        notes = [f"{speed.padded:,.0f} with padding", f"{speed.supervised:,.0f} learned"]
+        notes = [f"{speed.padded:,.0f} computed", f"{speed.supervised:,.0f} learned"]
         tiles.append((f"{speed.real:,.0f}", "real tokens/s", notes))
     if last is not None:
         now = f"{last['memory_mb'] / 1000:.1f} GB" if last["memory_mb"] else "?"
@@ -215,7 +215,7 @@ def _charts(known: Sequence[Event], steps: int) -> str:
             chart(
                 "Tokens per second",
                 [
-                    Series("with padding", when, speeds["padded"], "grey", "dots"),
+                    Series("computed", when, speeds["padded"], "grey", "dots"),
                     Series("real", when, speeds["real"], "blue"),
                     Series("learned", when, speeds["supervised"], "orange", "dash"),
                 ],

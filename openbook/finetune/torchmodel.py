@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openbook.finetune import lean
-from openbook.finetune.batches import packs
+from openbook.finetune.batches import packs, together
 from openbook.finetune.chat import Chat, Tokens
 from openbook.finetune.lora import NAME, core
 from openbook.finetune.loss import nll
@@ -52,10 +52,11 @@ class TorchSpeaker:
 
     def losses(self, sequences: Sequence[Tokens]) -> list[tuple[float, int]]:
         """(summed negative log-likelihood, learned tokens) of each sequence."""
+        order = together([one.ids for one in sequences])
         found: list[tuple[float, int]] = []
-        for losses, _, counts in self._scored(sequences):
+        for losses, _, counts in self._scored([sequences[n] for n in order]):
             found += [(float(part.sum()), count) for part, count in zip(losses.split(counts), counts, strict=True)]
-        return found
+        return [one for _, one in sorted(zip(order, found, strict=True))]
 
     def reply(
         self, conversations: Sequence[Sequence[Message]], max_tokens: int, *, progress: Progress | None = None

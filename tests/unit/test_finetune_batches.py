@@ -117,3 +117,8 @@ def test_a_sequence_that_is_another_ones_beginning_ends_inside() -> None:
     assert (root.start, root.stop, root.members) == (0, 100, (0, 1, 2))
     (child,) = root.children
     assert (child.start, child.stop, child.members, child.children) == (100, 200, (0, 2), ())
+
+
+def test_those_alike_are_put_together_and_all_others_stay_in_order() -> None:
+    assert batches.together([(n,) * 100 for n in range(5)]) == [0, 1, 2, 3, 4]
+    assert batches.together([(n % 3,) * 100 for n in range(6)]) == [0, 3, 1, 4, 2, 5]

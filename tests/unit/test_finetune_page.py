@@ -92,7 +92,7 @@ def test_each_curve_says_in_words_what_it_shows(tmp_path: Path) -> None:
 
 def test_the_three_token_speeds_are_told_apart(tmp_path: Path) -> None:
     text = " ".join(Elements(page.html(training(tmp_path), running=True)).text)
-    assert "550 real tokens/s 700 with padding 200 learned" in text
+    assert "550 real tokens/s 700 computed 200 learned" in text
 
 
 def test_the_untouched_models_answer_stands_beside_the_newest(tmp_path: Path) -> None:
