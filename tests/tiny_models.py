@@ -78,7 +78,8 @@ def write_safetensors(path: Path, weights: dict[str, np.ndarray]) -> None:
 
 def write_bert(folder: Path, *, reranker: bool = False) -> dict[str, np.ndarray]:
     """A folder as sentence-transformers saves it: weights, config.json, tokenizer.json; returns the weights."""
-    weights = bert_weights(write_tokenizer(folder))
+    vocabulary = write_tokenizer(folder)
+    weights = bert_weights(vocabulary)
     prefixed = {name if name.startswith("classifier") else f"bert.{name}": each for name, each in weights.items()}
     write_safetensors(folder / "model.safetensors", prefixed if reranker else weights)
     config = {
@@ -86,6 +87,8 @@ def write_bert(folder: Path, *, reranker: bool = False) -> dict[str, np.ndarray]
         "architectures": ["BertForSequenceClassification" if reranker else "BertModel"],
         "hidden_act": "gelu",
         "hidden_size": 32,
+        "intermediate_size": 128,
+        "vocab_size": vocabulary,
         "num_attention_heads": 4,
         "num_hidden_layers": 2,
         "layer_norm_eps": 1e-12,

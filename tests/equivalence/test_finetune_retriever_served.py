@@ -118,7 +118,6 @@ def test_a_trained_embedder_serves_as_it_was_trained(tmp_path: Path, pooling: st
     untouched = OpenVINOEmbedder(files, precision="f32").embed(some.texts(), kind="document")
     assert (vectors * untouched).sum(1).min() < 0.9999
     assert learned.course.steps == 6
-    assert learned.course.losses[1] < learned.course.losses[0]
 
 
 def test_a_trained_reranker_serves_as_it_was_trained_and_learned(tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def test_a_span_across_two_chunks_belongs_to_the_one_that_holds_more_of_it() -> 
     assert question.right == (1,)
 
 
+def test_a_question_asked_of_two_passages_is_answered_by_both() -> None:
+    asked = [case("How many days?"), case("How many days?", document="d1")]
+    (question,), left_out = pairs.questions(asked, corpus(LEAVE, "Elsewhere 10 days."))
+    assert question.right == (0, 1)
+    assert left_out == {"asked twice": 1}
+
+
 def test_what_cannot_be_learned_from_is_counted_with_its_reason() -> None:
     asked = [
         case("How many days?"),

@@ -183,7 +183,7 @@ def load(weights: Path, files: ModelFiles, *, max_tokens: int) -> Any:
         raise TrainingError(f"model {files.name!r} does not tell how it pools; choose another embedder to train")
     try:
         body = Transformer(str(weights))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         says = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise TrainingError(f"the weights of {files.name!r} cannot be trained ({says}); choose another model") from None
     body.max_seq_length = min(max_tokens, files.context)

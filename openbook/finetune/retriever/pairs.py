@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openbook.metrics import evened
 from openbook.records import PUBLIC, Case, Chunk, Span
@@ -55,7 +55,10 @@ def read(library: Library, *, groups: Sequence[str] = ()) -> Corpus:
 
 
 def questions(cases: Sequence[Case], corpus: Corpus) -> tuple[list[Question], Mapping[str, int]]:
-    """The cases that can be learned from or measured with, and how many others were left out for what reason."""
+    """The cases that can be learned from or measured with, and how many others were left out for what reason.
+
+    A question asked of several passages is one question that each of them answers.
+    """
     by_document: dict[str, list[int]] = {}
     same: dict[str, list[int]] = {}
     for place, chunk in enumerate(corpus.chunks):
@@ -81,6 +84,7 @@ def questions(cases: Sequence[Case], corpus: Corpus) -> tuple[list[Question], Ma
             left_out["no passage holds its answer"] += 1
         elif key in found:
             left_out["asked twice"] += 1
+            found[key] = replace(found[key], right=tuple(dict.fromkeys((*found[key].right, *right))))
         else:
             found[key] = Question(case.question, case.gold, tuple(right), corpus.chunks[right[0]].document)
     return list(found.values()), dict(left_out)
