@@ -13,6 +13,7 @@ rag               the untouched model with passages
 tuned             the adapter `closed`, trained on questions without documents, no passages
 tuned_rag_naive   the adapter `closed` with passages: the known mistake
 reader            the adapter `reader`, trained to read passages, with passages
+NAME              any other adapter given as NAME=FOLDER, with passages: ablations
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +44,12 @@ ARMS: dict[str, tuple[str, bool]] = {
 """Which adapter answers ("" is the untouched model), and whether passages are shown."""
 
 
+def arms_of(adapters: Collection[str]) -> dict[str, tuple[str, bool]]:
+    """The arms that these adapters allow."""
+    allowed = {arm: of for arm, of in ARMS.items() if of[0] in {"", *adapters}}
+    return {**allowed, **{name: (name, True) for name in adapters if name not in ("closed", "reader")}}
+
+
 def run(
     arms: Sequence[str],
     adapters: dict[str, Path],
@@ -55,6 +62,7 @@ def run(
     name: str = "reader",
 ) -> dict[str, Any]:
     """All arms on all kinds of items; prints the tables, writes bench/out/NAME.json, returns its results."""
+    known = arms_of(adapters)
     half = limit // 2
     with_passages: dict[Kind, int] = {
         "answerable": limit,
@@ -71,14 +79,14 @@ def run(
     with ExitStack() as stack:
         workspace, cases = stack.enter_context(held_out(articles))
         embedder = workspace.house.embedder
-        reads_any = handbook and any(ARMS[arm][1] for arm in arms)
+        reads_any = handbook and any(known[arm][1] for arm in arms)
         book = stack.enter_context(reader_handbook.shelf()) if reads_any else None
         results["cases"] = cases.facts
-        for adapter, of in _by_adapter(arms).items():
+        for adapter, of in _by_adapter({arm: known[arm][0] for arm in arms}).items():
             loaded = load(adapters[adapter] if adapter else None)
             with Reader(loaded) as reader:
                 for arm in of:
-                    reads = ARMS[arm][1]
+                    reads = known[arm][1]
                     items = chosen(cases, with_passages if reads else {"answerable": limit})
                     rows[arm] = ask(arm, reader, items, embedder=embedder if reads else None)
                     results["arms"][arm] = {
@@ -95,8 +103,8 @@ def run(
         entry["handbook rows"] = [asdict(row) for row in books.get(arm, ())]
     results["pairs"] = {
         f"{arm} against rag": pair(rows["rag"], rows[arm])
-        for arm in ("tuned_rag_naive", "reader")
-        if "rag" in rows and arm in rows
+        for arm in rows
+        if "rag" in rows and arm != "rag" and known[arm][1]
     }
     show(results)
     print(f"\n{write_json(name, results)}")
@@ -164,10 +172,10 @@ def _marks(row: Row) -> tuple[bool, bool, bool]:
     return row.says, row.cites_right, row.refuses
 
 
-def _by_adapter(arms: Sequence[str]) -> dict[str, list[str]]:
+def _by_adapter(arms: Mapping[str, str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for arm in arms:
-        found.setdefault(ARMS[arm][0], []).append(arm)
+    for arm, adapter in arms.items():
+        found.setdefault(adapter, []).append(arm)
     return found
 
 
@@ -188,7 +196,7 @@ def main() -> None:
         way.add_argument("--adapter", action="append", type=_named, default=[], metavar="NAME=FOLDER")
         way.add_argument("--limit", type=int, default=limit, help="answerable questions; of other kinds a part of it")
         way.add_argument("--seed", type=int, default=0, help="chooses the questions")
-    whole.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all the adapters given allow")
+    whole.add_argument("--arms", nargs="+", metavar="ARM", help="default: all the adapters given allow")
     whole.add_argument("--clocked", type=int, default=24, help="questions asked one by one for the seconds")
     whole.add_argument("--no-handbook", action="store_true")
     whole.add_argument("--name", default="reader", help="of the result file in bench/out")
@@ -212,9 +220,10 @@ def main() -> None:
         )
     else:
         adapters = dict(given.adapter)
-        arms = given.arms or [arm for arm, (adapter, _) in ARMS.items() if not adapter or adapter in adapters]
-        if missing := sorted({ARMS[arm][0] for arm in arms} - {"", *adapters}):
-            raise SystemExit(f"arms {arms} need --adapter {missing[0]}=FOLDER")
+        arms = given.arms or list(arms_of(adapters))
+        if missing := [arm for arm in arms if arm not in arms_of(adapters)]:
+            needed = ARMS[missing[0]][0] if missing[0] in ARMS else missing[0]
+            raise SystemExit(f"arm {missing[0]!r} needs --adapter {needed}=FOLDER; arms: {', '.join(ARMS)}")
         run(
             arms,
             adapters,

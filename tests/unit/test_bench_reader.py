@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import reader_compare, reader_data, xquad
+from bench import reader, reader_compare, reader_data, xquad
 from bench.reader_cases import KINDS, REFUSED, SHOWN, Cases, Found, Item, Kind, cases, same_kind
 from bench.reader_models import Kept, Reply
 from bench.reader_run import chosen, held_out, product
@@ -258,6 +258,12 @@ def test_runs_of_several_seeds_join_to_mean_and_range() -> None:
     assert ".50 (.00 to 1.00) n=1" in text
     assert "1.00 [.21, 1.00] n=1" in text
     assert "+1.00 [+1.00, +1.00]" in text
+
+
+def test_an_adapter_allows_its_arms_and_any_other_name_is_an_arm_with_passages() -> None:
+    assert list(reader.arms_of([])) == ["base", "rag"]
+    assert list(reader.arms_of(["closed"])) == ["base", "rag", "tuned", "tuned_rag_naive"]
+    assert reader.arms_of(["reader", "random"])["random"] == ("random", True)
 
 
 def test_a_table_shows_a_dash_where_an_arm_lacks_a_measure() -> None:
