@@ -69,7 +69,7 @@ def reranker(
                 logits = _logits(model, asked).float()
                 wanted = torch.tensor([some[number][2] for number in portion], device=logits.device)
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(some)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 total += float(loss.detach())
             return total
 

@@ -111,7 +111,7 @@ def descend_cached(model: Any, texts: Sequence[str], loss_of: Callable[[Tensor],
     back = torch.argsort(torch.tensor([row for portion in portions for row in portion]))
     leaf = first[back].requires_grad_()
     loss = loss_of(leaf)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert leaf.grad is not None
     for number, portion in enumerate(portions):
         (vectors(number) * leaf.grad[portion]).sum().backward()

@@ -21,6 +21,7 @@ import numpy as np
 
 from openbook import provenance
 from openbook.errors import ExamplesError, TrainingError
+from openbook.extras import need
 from openbook.finetune.retriever import cross, learn, measure, negatives, pairs, shelf
 from openbook.finetune.retriever.measure import Change, Ranked
 from openbook.finetune.retriever.pairs import Answers, Corpus, Question
@@ -129,6 +130,8 @@ def tune(
     Raises ExamplesError when there are too few questions or documents, TrainingError, ModelError, MissingExtra.
     Stopped at any moment it leaves nothing that serves changed.
     """
+    for package in ("torch", "sentence_transformers"):
+        need(package, extra="finetune", purpose="training a retriever")
     started = time.perf_counter()
     corpus = pairs.read(serving.library, groups=serving.groups)
     parts = divide(cases, corpus, recipe, tools.split)
