@@ -141,6 +141,7 @@ def sentences(text: str) -> list[Span]:
     spans: list[Span] = []
     for block in _blocks(text):
         flat = text[block.start : block.end].replace("\n", " ").replace("\r", " ")
+        flat = flat.encode("utf-8", "replace").decode("utf-8")  # sentencex takes no lone surrogate; each becomes "?"
         position = 0
         for piece in sentencex.segment("en", flat):
             found = flat.find(piece, position)
