@@ -33,13 +33,19 @@ def tree(sequences: Sequence[Sequence[int]]) -> tuple[Node, ...]:
     ((100, 101, (0,)), (100, 102, (1,)))
     """
     order = sorted(range(len(sequences)), key=lambda n: tuple(sequences[n]))
-    shared = [_common(sequences[left], sequences[right]) for left, right in pairwise(order)]
+    shared = [common(sequences[left], sequences[right]) for left, right in pairwise(order)]
     return _nodes(order, shared, [len(one) for one in sequences], 0)
 
 
 def size(nodes: Sequence[Node]) -> int:
     """Tokens of some trees."""
     return sum(node.stop - node.start + size(node.children) for node in nodes)
+
+
+def common(left: Sequence[int], right: Sequence[int]) -> int:
+    """Tokens that both begin with."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(left), len(right)))
 
 
 def _nodes(order: Sequence[int], shared: Sequence[int], lengths: Sequence[int], start: int) -> tuple[Node, ...]:
@@ -56,8 +62,3 @@ def _nodes(order: Sequence[int], shared: Sequence[int], lengths: Sequence[int], 
             found.append(Node(start, stop, tuple(sorted(members)), children))
         at = end
     return tuple(sorted(found, key=lambda node: node.members))
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((at for at, (one, other) in pairs if one != other), min(len(left), len(right)))

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openbook.finetune import lean
-from openbook.finetune.batches import packs, together
+from openbook.finetune.batches import alike, packs, together
 from openbook.finetune.chat import Chat, Tokens
 from openbook.finetune.lora import NAME, core
 from openbook.finetune.loss import nll
+from openbook.finetune.prefixes import common
 from openbook.records import Message
 from openbook.seams import Progress
 
@@ -66,30 +67,48 @@ class TorchSpeaker:
 
         prompts = [self._chat.ids(self._chat.render(list(turns))) for turns in conversations]
         fits = [n for n, ids in enumerate(prompts) if len(ids) + max_tokens <= self._chat.context]
-        found = [""] * len(prompts)
-        # Alike lengths together: less padding, and replies of one kind end at about the same time.
-        order = sorted(fits, key=lambda n: len(prompts[n]))
-        pad = self._chat.stop_ids[0]
+        found, answered = [""] * len(prompts), 0
         with self._answering(), torch.inference_mode():
-            for start in range(0, len(order), REPLIES_AT_ONCE):
-                some = order[start : start + REPLIES_AT_ONCE]
-                width = max(len(prompts[n]) for n in some)
-                ids = torch.tensor([[pad] * (width - len(prompts[n])) + prompts[n] for n in some])
-                seen = torch.tensor([[0] * (width - len(prompts[n])) + [1] * len(prompts[n]) for n in some])
-                device = core(self._model).device
-                out = self._model.generate(
-                    input_ids=ids.to(device),
-                    attention_mask=seen.to(device),
-                    max_new_tokens=max_tokens,
-                    do_sample=False,
-                    pad_token_id=pad,
-                    eos_token_id=list(self._chat.stop_ids),
-                )
-                for n, row in zip(some, out[:, width:].tolist(), strict=True):
-                    found[n] = self._chat.answer(row)
+            for some in _at_once(prompts, fits):
+                order = [n for group in some for n in group]
+                replies = self._replies([[prompts[n] for n in group] for group in some], max_tokens)
+                for n, reply in zip(order, replies, strict=True):
+                    found[n] = reply
+                answered += len(order)
                 if progress is not None:
-                    progress("answers", min(start + REPLIES_AT_ONCE, len(order)), len(order))
+                    progress("answers", answered, len(fits))
         return found
+
+    def _replies(self, groups: Sequence[Sequence[list[int]]], max_tokens: int) -> list[str]:
+        """Replies to the prompts of some groups; what a group of several begins with is read once."""
+        import torch
+
+        inner, pad = core(self._model), self._chat.stop_ids[0]
+        # A prompt's last token is read with its row: what follows it is the reply.
+        cuts = [min(common(min(some), max(some)), len(min(some, key=len)) - 1) for some in groups]
+        if all(len(some) == 1 for some in groups):
+            cuts = [0] * len(groups)
+        halves = [(one[:cut], one[cut:]) for some, cut in zip(groups, cuts, strict=True) for one in some]
+        widths = [max(map(len, side)) for side in zip(*halves, strict=True)]
+        ids, seen = [], []
+        for row in halves:
+            gaps = [width - len(half) for half, width in zip(row, widths, strict=True)]
+            ids.append([token for gap, half in zip(gaps, row, strict=True) for token in (*[pad] * gap, *half)])
+            seen.append([one for gap, half in zip(gaps, row, strict=True) for one in (*[0] * gap, *[1] * len(half))])
+        known = {}
+        if widths[0]:
+            firsts = [(some[0][:cut], len(some)) for some, cut in zip(groups, cuts, strict=True)]
+            known["past_key_values"] = _read(inner, firsts, widths[0])
+        out = self._model.generate(
+            input_ids=torch.tensor(ids, device=inner.device),
+            attention_mask=torch.tensor(seen, device=inner.device),
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            pad_token_id=pad,
+            eos_token_id=list(self._chat.stop_ids),
+            **known,
+        )
+        return [self._chat.answer(row) for row in out[:, sum(widths) :].tolist()]
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
@@ -137,3 +156,43 @@ class TorchSpeaker:
                 targets = pack.targets.to(inner.device)
                 best = [functional.linear(part, weight.to(part.dtype)).argmax(-1) for part in states.split(256)]
                 yield nll(states, weight, targets), torch.cat(best) == targets, list(pack.counts)
+
+
+def _at_once(prompts: Sequence[list[int]], fits: Sequence[int]) -> Iterator[list[list[int]]]:
+    """Groups of prompts (by number) to answer at once: those that share a beginning, then each of the others alone."""
+    groups = [[fits[n] for n in group] for group in alike([prompts[n] for n in fits], at_most=REPLIES_AT_ONCE)]
+    pieces = [group[at : at + REPLIES_AT_ONCE] for group in groups for at in range(0, len(group), REPLIES_AT_ONCE)]
+    grouped = {n for group in groups for n in group}
+    # Alike lengths together: less padding, and replies of one kind end at about the same time.
+    rest = sorted((n for n in fits if n not in grouped), key=lambda n: len(prompts[n]))
+    for some in (pieces, [[n] for n in rest]):
+        waiting: list[list[int]] = []
+        for piece in some:
+            if sum(map(len, waiting)) + len(piece) > REPLIES_AT_ONCE:
+                yield waiting
+                waiting = []
+            waiting.append(piece)
+        if waiting:
+            yield waiting
+
+
+def _read(inner: Any, beginnings: Sequence[tuple[list[int], int]], width: int) -> Any:
+    """A cache with rows of each beginning, as often as it is wanted, padded on the left to `width` tokens."""
+    import torch
+    from torch.nn import functional
+    from transformers import DynamicCache
+
+    caches = [inner.model(torch.tensor([ids], device=inner.device)).past_key_values for ids, _ in beginnings]
+    made = DynamicCache(config=inner.config)
+    for number, layers in enumerate(zip(*(one.layers for one in caches), strict=True)):
+        keys, values = (
+            torch.cat(
+                [
+                    functional.pad(part, (0, 0, width - part.shape[2], 0)).expand(times, -1, -1, -1)
+                    for part, (_, times) in zip(parts, beginnings, strict=True)
+                ]
+            )
+            for parts in ([one.keys for one in layers], [one.values for one in layers])
+        )
+        made.update(keys, values, number)
+    return made

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
-from openbook.finetune import batches, lean, lora, machine, prefixes, train
+from openbook.finetune import batches, lean, live, lora, machine, prefixes, train
 from openbook.finetune.chat import Tokens
 from openbook.finetune.torchmodel import TorchSpeaker
+from openbook.records import Message
 from openbook.settings import Finetune
 from tests.tiny_finetune import chat, write_model
 
@@ -198,3 +199,51 @@ def test_losses_of_sequences_that_share_come_in_their_order(folders: dict[str, P
     for (loss, count), one in zip(speaker.losses(some), some, strict=True):
         ((wanted, tokens),) = speaker.losses([one])
         assert (loss, count) == (pytest.approx(wanted, rel=1e-5), tokens)
+
+
+def test_a_stopped_training_on_shared_beginnings_goes_on_bit_for_bit(folders: dict[str, Path], tmp_path: Path) -> None:
+    items = alone([one for seed, size in enumerate((6, 5, 1, 3, 1)) for one in lesson(70, 16, size, seed=seed)])
+    chosen = settings(batch=4, epochs=2.0, checks=2, learning_rate=5e-3)
+    check = train.Check(1.0, 1.0, "loss", 1, 1.0, 1.0, ())
+
+    def trained(run: Path, *, stop_after: int = 0, resume: bool = False) -> dict[str, torch.Tensor]:
+        model, steps = lora.prepare(folders["llama"], chosen, HERE), iter(range(1, 99))
+        with live.EventLog(run) as log:
+            train.train(
+                model,
+                items,
+                chosen,
+                folder=run / "checkpoints",
+                log=log,
+                check=lambda: check,
+                stopping=lambda: next(steps) == stop_after,
+                resume=resume,
+            )
+        return lora.learned(model)
+
+    whole = trained(tmp_path / "whole")
+    trained(tmp_path / "parts", stop_after=3)
+    parts = trained(tmp_path / "parts", resume=True)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    steps = [event for event in live.history(live.read(tmp_path / "parts")) if event["kind"] == "step"]
+    assert [one["step"] for one in steps] == list(range(1, len(train.steps_of(items, chosen)) + 1))
+    assert sum(one["real"] for one in steps) == 2 * sum(item.tokens for item in items)
+    assert sum(one["padded"] for one in steps) < 0.6 * sum(one["real"] for one in steps)
+    assert steps[-1]["epoch"] == 2.0
+
+
+def test_the_estimate_counts_what_is_computed(folders: dict[str, Path]) -> None:
+    model, items = tuned(folders["llama"], settings()), alone(lesson(300, 20, 16))
+    seen = train.probe(model, items, settings(epochs=2.0), free_mb=100_000)
+    assert seen.tokens == 2 * 16 * 320
+    assert train._computed(items[:8], settings()) == [300 + 8 * 20]
+    assert seen.seconds == pytest.approx(seen.tokens / seen.tokens_per_second)
+
+
+def test_prompts_that_share_a_beginning_get_the_replies_they_get_alone(folders: dict[str, Path]) -> None:
+    speaker = TorchSpeaker(tuned(folders["qwen3"], settings()), chat(folders["qwen3"]))
+    texts = ["We hereby agree to the terms. " * 20, "The patient is a 76-year-old man. " * 12]
+    asked = ["How do I get a card?", "Age?", "Who agrees, and to what?"]
+    talks = [[Message("user", text + one)] for one in asked for text in texts] + [[Message("user", "Hello")]]
+    talks += [[Message("user", texts[0] + f"Number {n}?")] for n in range(17)]
+    assert speaker.reply(talks, 8) == [speaker.reply([talk], 8)[0] for talk in talks]
