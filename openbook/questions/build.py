@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from openbook.errors import LibraryError
 from openbook.metrics import evened
@@ -31,8 +32,8 @@ SHARES: Mapping[Form, float] = {"cloze": 0.3, "heading": 0.3}
 """Blanks and headings are each at most this share of the questions, where there are enough others."""
 _SPARE = 2
 """Questions made per question wanted before the choice; bounds the work on a large library."""
-_DOMINATES = 3
-"""A document gives at most so many times its even share of the questions, and always up to _FREE."""
+_DOMINATES = 2
+"""A document gives at most so many times what the middle one gives, and always up to _FREE."""
 _FREE = 12
 
 
@@ -206,7 +207,7 @@ def _balanced(made: list[Made], limit: int, rejected: Counter[str], seed: int) -
     piles: dict[str, list[Made]] = defaultdict(list)
     for one in shuffled:
         piles[one.case.spans[0].document].append(one)
-    most = max(_FREE, _DOMINATES * min(limit, len(made)) // len(piles))
+    most = max(_FREE, int(_DOMINATES * median(map(len, piles.values()))))
     rank = {one.case.id: place for pile in piles.values() for place, one in enumerate(pile)}
     order = sorted(shuffled, key=lambda one: rank[one.case.id])
     fair = [one for one in order if rank[one.case.id] < most or len(piles) < 3]

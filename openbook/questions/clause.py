@@ -35,7 +35,11 @@ _FIRST_BAD = frozenset(
     among behind against along when once until since after before under then and or""".split()
 )
 _COMMON = re.compile(r"(?:ing|tion|sion|ment|ity|ness|ance|ly|ed|ship|ism)s?$")
-_QUANTIFIERS = frozenset("many several two three four five some early late new various numerous".split())
+_QUANTIFIERS = frozenset(
+    """many several two three four five some early late new various numerous employees managers members customers users
+    students teachers visitors patients applicants candidates people children workers contractors companies residents
+    guests participants researchers scientists scholars""".split()
+)
 _LAST_BAD = frozenset("a an the of in on at by for from with to and or as its".split())
 PLURALS = frozenset("people employees children men women feet police staff data media you we they".split())
 _STARTERS = frozenset(

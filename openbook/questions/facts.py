@@ -35,7 +35,7 @@ _WORD = (
     r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-\w+)?)"
 )
 MONEY = (
-    rf"(?:(?:US|A|C|CA|AU)?[$€£¥]\s?(?:{DIGITS})\s?(?:{SCALE}\b)?(?:/\w+)?"
+    rf"(?:(?:US|A|C|CA|AU)?[$€£¥]\s?(?:{DIGITS})(?:\s?{SCALE}\b)?(?:/\w+)?"
     rf"|(?:{DIGITS})\s?(?:€|(?:{SCALE} )?(?:dollars|euros|pounds|EUR|USD|GBP|CHF)\b))"
 )
 PERCENT = rf"(?:(?:{DIGITS})(?:\s?[–-]\s?(?:{DIGITS}))?\s?(?:%|percent\b|per cent\b))"

@@ -25,7 +25,8 @@ _BAD_START = re.compile(
     r"|with|so|not|no|also)\b|[A-Z][a-z]+(?:ing|ed)\b"
 )
 _NO_ASK = re.compile(
-    r"(?:\b(?:every|previous|next|past|last|first|another|other|a|the|these|one|its|their|his|her|our|your|±|\d+ to|\w+-)|[–-]) ?$",
+    r"(?:\b(?:every|previous|next|past|last|first|another|other|a|the|these|one|its|their|his|her|our|your|±"
+    r"|\d+ to|\w+-)|[–-]) ?$",
     re.IGNORECASE,
 )
 

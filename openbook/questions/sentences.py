@@ -19,7 +19,7 @@ _PREPOSITIONS = (
     "in|on|at|by|for|from|with|to|of|and|or|after|before|when|as|under|near|during|because|through|between|until|following"
     "|over|into|per|across|within|if|than|against|among|that|using|about|around|since|along|each|every|outside|inside|via"
 )
-ENDS = re.compile(rf"\s*(?:$|[,;.(]|(?:{_PREPOSITIONS})\b|a (?:day|week|month|year)\b)")
+ENDS = re.compile(rf"\s*(?:$|[,;.(]|(?:{_PREPOSITIONS})\b|an? (?:hour|day|night|week|month|quarter|year)\b)")
 ABOUT = (
     r"(?:(?:about|around|over|up to|at least|at most|nearly|approximately|only|just|more than|less than|fewer than"
     r"|almost|roughly|some|exactly|a total of|as many as|an estimated|the first|the last|another) )?"
@@ -248,7 +248,7 @@ def _reasons(clause: Clause, _: Sequence[Fact]) -> Iterator[Asked]:
     match = _BECAUSE.search(body)
     if match and 3 <= len(match.group(1).split()) <= 25:
         rest = clause.rest((clause.start + match.start(), clause.end))
-        if rest and whole(rest):
+        if (rest or clause.verb) and whole(rest):
             yield from _question(clause, "Why", rest, (clause.start + match.start(1), clause.end))
 
 

@@ -16,26 +16,26 @@ AUXILIARY = BE | HAVE | MODAL
 _REGULAR = """
 accept accompany account accrue achieve acquire act adapt add address adjust administer adopt advance affect aim
 allocate allow amend announce answer appear appoint apply appoint approve argue arise arrive assist attack attempt
-attend attract award ban base believe belong benefit border broadcast calculate call cancel capture carry cause
-cease celebrate chair change charge claim close co-found coin collect combine command commission compete compile
-complete comprise conclude conduct confirm connect conquer consider consist construct contain continue contribute
-control convert convince cooperate copy count cover create cross date deal debate decide declare decline decrease
-defeat define delay deliver demand demonstrate depend deploy derive describe design desire destroy determine develop
-devise die differ direct discharge discover discuss display divide dominate donate double earn edit elect eliminate
-embrace emerge employ enable encompass encourage end enforce enhance enjoy enter establish estimate evaluate evolve
-examine exceed exercise exhibit exist expand expect experience expire explain exploit explore export express extend
-favor feature fill finance finish flourish follow force form fund gain gather generate govern graduate grant
-guarantee happen head help hire host house identify ignite implement import impose improve include incorporate
-increase indicate influence inhabit initiate inspire install instruct integrate intend introduce invade invent
-invest invite involve issue join judge kill label lack land last launch learn license limit link list live locate
-maintain manage mandate manufacture mark marry measure mention migrate monitor move name notify number observe obtain
-occupy occur offer open operate oppose order organize originate own paint participate pass permit place plan!
-play possess practice praise predict prefer! prepare present preserve prevent process produce prohibit promise promote
-propose protect prove provide publish purchase pursue qualify raise range rank ratify reach realize receive recognize
+attend attract award ban base believe belong benefit border broadcast calculate call cancel capture carry cause cease
+celebrate chair change charge claim close co-found coin collect combine command commission compete compile complete
+comprise conclude conduct confirm connect conquer consider consist construct contain continue contribute control
+convert convince cooperate copy count cover create cross date deal debate decide declare decline decrease defeat
+define delay deliver demand demonstrate depend deploy derive describe design desire destroy determine develop devise
+die differ direct discharge discover discuss display divide dominate donate double earn edit elect eliminate embrace
+emerge employ enable encompass encourage end enforce enhance enjoy enter establish estimate evaluate evolve examine
+exceed exercise fail figure fit! focus exhibit exist expand expect experience expire explain exploit explore export
+express extend favor feature fill finance finish flourish follow force form fund gain gather generate govern graduate
+grant guarantee happen head help hire host house identify ignite implement import impose improve include incorporate
+increase indicate influence inhabit initiate inspire install instruct integrate intend introduce invade invent invest
+invite involve issue join judge kill label lack land last launch learn license limit link list live locate maintain
+manage mandate manufacture mark marry measure mention migrate monitor move name notify number observe obtain occupy
+occur offer open operate oppose order organize originate own paint participate pass permit place plan! play possess
+practice praise predict prefer! prepare present preserve prevent process produce prohibit promise promote propose
+protect prove provide publish purchase pursue qualify raise range rank ratify reach realize receive recognize
 recommend record recover recruit reduce reflect refuse reimburse reject relate release rely remain remove rename renew
 rent reopen repair replace report represent request require rescue reserve resign resist resolve respond restore
-result resume retain retire return reveal review reward roam rule save schedule score search secure seize serve
-settle share show sign solve sponsor stabilize start state stay stop! study submit! subsidize succeed suffer suggest
+result resume retain retire return reveal review reward roam rule save schedule score search secure seize serve settle
+share show sign solve sponsor stabilize start state stay stop! study submit! subsidize succeed suffer suggest
 supplement supply support surrender surround survive target tend terminate test total trace track trade train
 transfer! translate transmit! travel treat trigger try turn unify unite update use utilize value vary vest view
 violate visit vote wait waive walk want warn waste weigh widen work yield
