@@ -15,10 +15,10 @@ from openbook.answer.abstain import confidence
 from openbook.errors import OpenbookError, UsageError
 from openbook.ingest.split import split
 from openbook.library import open_library
-from openbook.records import Case, Change, Chunk, Document, Entry, Span
+from openbook.records import Answer, Case, Change, Chunk, Citation, Document, Entry, Scope, Span, Timings
 from openbook.retrieve.embed import FakeEmbedder
 from openbook.retrieve.search import HybridSearcher
-from openbook.seams import Library
+from openbook.seams import Library, Searcher
 from openbook.settings import Ingest, LibrarySettings, Settings, load
 from openbook.tune import Options, Report, Tools, keep, run
 from openbook.tune.climb import changed
@@ -209,6 +209,47 @@ def test_fewer_passages_need_many_documents_that_lose_nothing(tmp_path: Path) ->
     assert report.verdicts[0].changes == {"answer.passages": 2}
     assert not report.changes
     assert "cannot rule out a loss" in report.verdicts[0].words
+
+
+class Knowing:
+    """A reranker that sees whether a text holds the question's code."""
+
+    name = "knowing"
+
+    def score(self, question: str, texts: Sequence[str]) -> list[float]:
+        return [float(question.split()[-1] in text.split()) for text in texts]
+
+
+def test_a_better_reranker_is_switched_on_and_its_cost_said(tmp_path: Path) -> None:
+    texts, cases = orders(40)
+    with tools(tmp_path / "library", texts) as made:
+        rooms = replace(made.rooms, reranker=lambda _: Knowing())
+        options = Options(parts=("search",), tries=2, reranker="knowing")
+        present = changed(Settings(), {"retrieve.lexical_weight": 0.0})
+        report = run(cases, present, replace(made, rooms=rooms), options)
+    assert report.changes["models.reranker"] == "knowing"
+    assert "ms a question" in report.verdicts[0].words
+
+
+def test_the_order_of_passages_is_judged_by_answers(tmp_path: Path) -> None:
+    texts, cases = orders(40)
+
+    def answer(settings: Settings, searcher: Searcher, case: Case, scope: Scope) -> Answer:
+        hits = searcher.search(case.question, k=10, scope=scope).hits
+        right = next((hit.chunk for hit in hits if case.gold[0] in hit.chunk.text.split()), hits[0].chunk)
+        cited = (Citation(right.document, None, right.start, right.end, right.text, 0),)
+        text = case.gold[0] if settings.answer.order == "best_first" else "I do not know."
+        return Answer(
+            text, False, cited, (), hits, "", "fake", None, "rag", 9, 1, Timings(0.0, 0.0, 0.0, 0.1), 1
+        )  # fmt: skip
+
+    with tools(tmp_path / "library", texts) as made:
+        present = changed(Settings(), {"retrieve.dense_weight": 0.0})
+        report = run(cases, present, replace(made, answer=answer), Options(parts=("order",), answers=15))
+    assert report.changes == {"answer.order": "best_first"}
+    assert report.verdicts[0].costs_after == pytest.approx({"prompt tokens": 9.0, "seconds": 0.1})
+    assert report.verdicts[0].difference is not None
+    assert report.verdicts[0].difference.n == 15
 
 
 def test_no_time_means_no_tries_and_the_report_says_so(tmp_path: Path) -> None:
