@@ -146,7 +146,7 @@ def test_cases_that_find_less_keep_the_library_as_it_was(desk: Workspace, models
     assert [(one.measure, one.n) for one in found.compared] == [("recall@5", 5), ("mrr@10", 5)]
     assert found.compared[1].before == 1.0
     worse = Compared("recall@5", 0.9, 0.5, -0.4, -0.5, -0.3, 40)
-    with pytest.raises(Refused, match="recall@5 falls from 0.900 to 0.500 .* openbook migrate --anyway"):
+    with pytest.raises(Refused, match=r"recall@5 falls from 0.900 to 0.500 .* openbook migrate --anyway"):
         _refuse_worse((worse,), "old", "new")
 
 
@@ -174,7 +174,7 @@ def test_an_embedder_that_is_gone_is_named_and_migrating_helps(
     _set(desk, models[0])
     with (
         Workspace.open(desk.root) as again,
-        pytest.raises(EmbedderMismatch, match="cannot be loaded .* openbook migrate"),
+        pytest.raises(EmbedderMismatch, match=r"cannot be loaded .* openbook migrate"),
     ):
         again.search("vacation")
     with Workspace.open(desk.root) as again:
@@ -206,7 +206,7 @@ def test_searches_and_syncs_go_on_while_it_changes_over(
     thread.start()
     steps: list[str] = []
 
-    def progress(step: str, done: int, total: int) -> None:  # noqa: ARG001
+    def progress(step: str, done: int, total: int) -> None:
         if not steps:
             (tmp_path / "docs" / "late.md").write_text("# Late\n\nA late policy.\n", encoding="utf-8")
             desk.sync([tmp_path / "docs"])
