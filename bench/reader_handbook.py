@@ -13,7 +13,7 @@ from bench.quality_handbook import Row, judge, summary
 from bench.quality_workspaces import GoldSpans, handbook_workspace
 from bench.reader_cases import Item
 from bench.reader_models import Reader
-from bench.reader_run import product
+from bench.reader_run import product, say_progress
 from openbook import Workspace
 from openbook.records import Arm
 
@@ -49,7 +49,9 @@ def ask(arm: str, reader: Reader, book: Shelf) -> list[Row]:
     spans = GoldSpans(book.workspace)
     return [
         judge(cast("Arm", arm), case, product(item, reply.text, book.workspace.house.embedder), spans)
-        for (case, item), reply in zip(book.asked, reader.replies(prompts), strict=True)
+        for (case, item), reply in zip(
+            book.asked, reader.replies(prompts, progress=say_progress(f"{arm}, handbook")), strict=True
+        )
     ]
 
 

@@ -57,7 +57,7 @@ def ask(arm: str, reader: Reader, items: Sequence[Item], *, embedder: Embedder |
     """One arm on all items. Without an embedder the model is asked without passages, and there is no product."""
     reads = embedder is not None
     prompts = [reader.prompt(item.question, item.hits if reads else None) for item in items]
-    replies = reader.replies(prompts, progress=_say(arm))
+    replies = reader.replies(prompts, progress=say_progress(arm))
     return [
         judge(arm, item, reply, product(item, reply.text, embedder) if embedder else None)
         for item, reply in zip(items, replies, strict=True)
@@ -90,7 +90,8 @@ def timed(reader: Reader, items: Sequence[Item], *, reads: bool) -> dict[str, fl
     }
 
 
-def _say(arm: str) -> Callable[[int, int], None]:
+def say_progress(arm: str) -> Callable[[int, int], None]:
+    """A callback that shows how far an arm is, on stderr."""
     start = time.perf_counter()
 
     def say(done: int, total: int) -> None:
