@@ -26,8 +26,14 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 PREFIX, OWN, LEARNED = 500, 60, 30
-WORKLOADS = {"groups of 1": (1, 8), "groups of 4": (4, 8), "groups of 8": (8, 8), "groups of 12": (12, 12), "chats": 8}
-"""Examples of a group and of a step; of chats only the latter."""
+WORKLOADS = {
+    "groups of 1": (1, 8),
+    "groups of 4": (4, 8),
+    "groups of 8": (8, 8),
+    "groups of 12": (12, 12),
+    "chats": (0, 8),
+}
+"""Examples of a group and of a step; chats are no groups."""
 ARMS = ("every time", "once")
 
 
@@ -99,7 +105,7 @@ def work(name: str, workload: str, arms: list[str], rounds: int) -> None:
     def step(items: list[train.Item]) -> tuple[float, float]:
         started, loss = time.process_time(), 0.0
         for part in train.supervised(model, items, settings):
-            part.loss.backward()  # type: ignore[no-untyped-call]
+            part.loss.backward()
             loss += float(part.loss.detach())
         torch.nn.utils.clip_grad_norm_(learned.values(), 1.0)
         optimizer.step()
@@ -138,11 +144,10 @@ def sequences(workload: str) -> list[Any]:
     def tokens(count: int) -> tuple[int, ...]:
         return tuple(draw.randrange(100, 40_000) for _ in range(count))
 
-    sizes = WORKLOADS[workload]
-    if isinstance(sizes, int):
-        lengths = [draw.randint(100, 220) for _ in range(sizes)]
+    group, step = WORKLOADS[workload]
+    if not group:
+        lengths = [draw.randint(100, 220) for _ in range(step)]
         return [Tokens(tokens(n), (False,) * (n - n // 2) + (True,) * (n // 2)) for n in lengths]
-    group, step = sizes
     learned = (False,) * (PREFIX + OWN - LEARNED) + (True,) * LEARNED
     shared = [tokens(PREFIX) for _ in range(step // group)]
     return [Tokens((*shared[n // group], *tokens(OWN)), learned) for n in range(step)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from openbook.records import Message
 from openbook.settings import Finetune
 from tests.tiny_finetune import chat, write_model
 
-FAMILIES = ("llama", "qwen2", "qwen3")
+FAMILIES: tuple[Literal["llama"], Literal["qwen2"], Literal["qwen3"]] = ("llama", "qwen2", "qwen3")
 HERE = machine.Machine("cpu", "float32", 1, 4096)
 HERE_BF16 = machine.Machine("cpu", "bfloat16", 1, 4096)
 
@@ -71,7 +71,7 @@ def learned_from(model: Any, items: Sequence[train.Item], chosen: Finetune) -> t
     objective = train.preference if chosen.method == "dpo" else train.supervised
     total = 0.0
     for part in objective(model, items, chosen):
-        part.loss.backward()  # type: ignore[no-untyped-call]
+        part.loss.backward()
         total += float(part.loss.detach())
     parameters = lora.learned(model)
     found = {name: parameter.grad.clone() for name, parameter in parameters.items() if parameter.grad is not None}
@@ -164,7 +164,7 @@ def test_pytorchs_own_attention_gives_the_same(folders: dict[str, Path]) -> None
     states = [torch.randn(count, heads, 16, requires_grad=True) for heads in (4, 2, 2)]
     direction, found = torch.randn(count, 4, 16), []
     for way in (lean._attend, lean._attend_anywhere):
-        mixed = way(*states, parts, 0.25)
+        mixed = way(states[0], states[1], states[2], parts, 0.25)
         found.append([mixed, *torch.autograd.grad((mixed * direction).sum(), states)])
     for mine, theirs in zip(*found, strict=True):
         assert float((mine - theirs).abs().max().detach()) < 2e-5
@@ -198,7 +198,8 @@ def test_losses_of_sequences_that_share_come_in_their_order(folders: dict[str, P
     some = [one for pair in zip(lesson(100, 20, 4), lesson(100, 30, 4, seed=1), strict=True) for one in pair]
     for (loss, count), one in zip(speaker.losses(some), some, strict=True):
         ((wanted, tokens),) = speaker.losses([one])
-        assert (loss, count) == (pytest.approx(wanted, rel=1e-5), tokens)
+        assert loss == pytest.approx(wanted, rel=1e-5)
+        assert count == tokens
 
 
 def test_a_stopped_training_on_shared_beginnings_goes_on_bit_for_bit(folders: dict[str, Path], tmp_path: Path) -> None:
