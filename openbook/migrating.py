@@ -219,7 +219,12 @@ def _compare(
 
     version = coming.attach(library)
     try:
-        old = house.embedder
+        # house.embedder would ask for the very migration that is running.
+        old = (
+            house.embedder
+            if house.open_library
+            else house.load_embedder(library.made.name or house.settings.models.embedder)
+        )
     except OpenbookError as error:
         return (), (f"the difference was not measured: {error}",)
     if old.fingerprint != library.made.embedder:
@@ -294,7 +299,11 @@ def _embed_aside(house: House, name: str, done: _Done, progress: Progress | None
         "offline": offline(house.settings),
     }
     child = subprocess.Popen(
-        [sys.executable, "-m", "openbook.migrating"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "openbook.migrating"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the parent, which ends it
     )
     assert child.stdin is not None
     assert child.stdout is not None
@@ -351,10 +360,9 @@ def main() -> None:
         _child(say, json.load(sys.stdin))
     except OpenbookError as error:
         say({"error": str(error), "kind": type(error).__name__})
-    except (KeyboardInterrupt, BrokenPipeError):
-        # What was embedded is kept; whoever stopped the parent stopped this too.
+    except BrokenPipeError:  # the parent is gone; what was embedded is kept
         sys.stderr.close()
-        sys.exit(130)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

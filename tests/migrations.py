@@ -64,7 +64,7 @@ def migrated(folder: Path, library: StoredLibrary, backend: str = "edge", *, to:
 def ask(
     library: StoredLibrary, text: str, embedder: FakeEmbedder, scope: Scope | None = None, limit: int = 50
 ) -> Candidates:
-    vector: Sequence[float] = embedder.embed([text], kind="query")[0]  # type: ignore[assignment]
+    vector: Sequence[float] = embedder.embed([text], kind="query")[0]
     return library.candidates(vector, text, scope=scope or Scope(), limit=limit, embedder=embedder.fingerprint)
 
 

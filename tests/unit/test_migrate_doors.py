@@ -222,3 +222,20 @@ def test_searches_and_syncs_go_on_while_it_changes_over(
     assert (found.chunks, found.embedded) == (4, 4)
     assert "embed" in steps
     assert len(desk.search("the company policy", k=50)) == 4
+
+
+def test_ctrl_c_keeps_the_library_as_it_was_and_the_next_run_goes_on(
+    desk: Workspace, models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openbook.migrating._FEW", 0)
+    expected = desk.search("vacation days")
+
+    def stop(step: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.migrate(embedder=models[1], progress=stop)
+    assert desk.search("vacation days") == expected
+    assert desk.settings.models.embedder == models[0]
+    monkeypatch.setattr("openbook.migrating._FEW", 500)
+    assert desk.migrate(embedder=models[1]).switched
