@@ -1,8 +1,11 @@
 """openbook tune as a person runs it: real processes, the real embedder, the handbook and its questions."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,25 @@ def test_a_forced_chunk_size_is_written_with_its_evidence_and_the_next_sync_spli
     assert synced["unchanged"] == 39
     resplit = any("split anew" in note for note in synced["notes"])
     assert resplit is any(key.startswith("ingest.") for key in report["changes"])
+
+
+def test_ctrl_c_leaves_nothing_behind(desk: Path, tmp_path: Path) -> None:
+    before = (desk / "openbook.toml").read_bytes()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "openbook", "tune", "questions.jsonl", "--only", "search"],
+        cwd=desk,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("openbook-tune-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert (running.returncode, said.strip().splitlines()[-1]) == (130, "stopped")
+    assert not list(tmp_path.glob("openbook-tune-*"))
+    assert (desk / "openbook.toml").read_bytes() == before
 
 
 def test_wrong_use_is_said_in_a_sentence(desk: Path) -> None:
