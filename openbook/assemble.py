@@ -195,6 +195,8 @@ class House:
             "reranker": settings.models.reranker,
             "retrieve": settings.retrieve.model_dump(),
             "passages": settings.answer.passages,
+            "hints": settings.answer.hints,
+            "order": settings.answer.order,
             "chunk_tokens": settings.ingest.chunk_tokens,
             "overlap_tokens": settings.ingest.overlap_tokens,
             "instructions": settings.answer.instructions,

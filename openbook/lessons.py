@@ -8,26 +8,30 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openbook.answer.cite import check
+from openbook.answer.extractive import Ranker, hints
+from openbook.answer.followup import standalone
 from openbook.errors import ExamplesError
 from openbook.files import write_atomic
 from openbook.finetune import examples as conversations
 from openbook.finetune import reading
 from openbook.finetune.reading import Source
 from openbook.metrics import contains
-from openbook.prompt import messages
+from openbook.prompt import Hint, messages
 from openbook.records import Case, Chunk, Example, Hit, Message, Scope
 from openbook.seams import Progress
-from openbook.settings import Settings
+from openbook.settings import Reading, Settings
 
 if TYPE_CHECKING:
     from openbook.assemble import House
     from openbook.finetune.job import Job
+    from openbook.questions.review import Ask
     from openbook.seams import Generator, Library, Searcher
 
 TRAIN, HELD = "train.jsonl", "held.jsonl"
@@ -37,9 +41,6 @@ _BESIDE = 5
 """Hits sought beyond those shown: distractors that vary from lesson to lesson."""
 _SUPPORTED = 0.5
 """Share of a reply's sentences that the passages must bear out for the reply to be learned with them."""
-
-Review = Callable[[Sequence[Case], Path], tuple[Sequence[Case], Mapping[str, Any]]]
-"""(questions, folder) -> those to keep, and what is to be recorded of the review."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def prepare(
     folder: Path,
     *,
     job: Job,
-    review: Review | None = None,
+    review: Ask | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Make the job's lessons from the house's library into `folder`, which is made.
@@ -69,6 +70,7 @@ def prepare(
     Raises ExamplesError when the library gives too few questions.
     """
     from openbook import questions as asking
+    from openbook.questions.review import write as reviewed_page
 
     library, searcher, settings = house.library, house.searcher, house.settings
     read, seed = job.reading or settings.reading, job.settings.seed
@@ -76,7 +78,9 @@ def prepare(
     given = asking.read(job.questions) if job.questions else []
     built = asking.build(library, given=given, generator=_teacher(house), settings=read, seed=seed, progress=progress)
     folder.mkdir(parents=True)
-    kept, reviewed = (built.cases, {"reviewed": False}) if review is None else review(built.cases, folder)
+    reviewed = asking.review(built.cases, read.review, seed, ask=review)
+    reviewed_page(reviewed, folder)
+    kept = reviewed.kept(built.cases)
     found, left_out = sources(
         kept,
         library=library,
@@ -91,10 +95,10 @@ def prepare(
             f"from{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
         )
     train, held = _parted(found, asking.split(kept, job.settings.validation, seed=seed)[1])
-    make = {"shown": settings.answer.passages, "instructions": settings.answer.instructions, "seed": seed}
-    lessons = reading.build(train, settings=read, progress=progress, **make)
-    tests = reading.build(held, settings=read.model_copy(update={"variants": 1}), **make)
-    voiced = in_voice(_conversations(job), searcher=searcher, settings=settings)
+    render = _Serving(settings, Ranker(house.embedder))
+    lessons = render.lessons(train, read, seed=seed, progress=progress)
+    tests = render.lessons(held, read.model_copy(update={"variants": 1}), seed=seed)
+    voiced = in_voice(_conversations(job), searcher=searcher, render=render)
     reading.write(folder / TRAIN, [*lessons.examples, *voiced])
     reading.write(folder / HELD, tests.examples)
     _write_questions(folder / "questions.jsonl", kept)
@@ -109,7 +113,7 @@ def prepare(
             "rejected": dict(built.rejected),
             "left_out": dict(left_out),
         },
-        "review": dict(reviewed),
+        "review": reviewed.facts(),
         "lessons": {**lessons.counts, "voice": len(voiced)},
         "held": dict(tests.counts),
         "notes": [*built.notes, *_moved(version, library.version())],
@@ -133,8 +137,6 @@ def sources(
     progress: Progress | None = None,
 ) -> tuple[list[Source], Mapping[str, int]]:
     """Each question with the passage that holds its answer and what is found for it; and why others were left out."""
-    from openbook.answer.followup import standalone
-
     chunks: dict[str, list[Chunk]] = {}
     found: list[Source] = []
     left_out: Counter[str] = Counter()
@@ -153,11 +155,46 @@ def sources(
     return found, left_out
 
 
-def in_voice(examples: Sequence[Example], *, searcher: Searcher, settings: Settings) -> list[Example]:
-    """The user's own conversations as answers from passages, where what is found bears out what was replied."""
-    from openbook.answer.cite import check
-    from openbook.answer.followup import standalone
+class _Serving:
+    """Prompts as serving makes them."""
 
+    def __init__(self, settings: Settings, ranker: Ranker) -> None:
+        self.settings, self._ranker = settings, ranker
+
+    def hints(self, case: Case, hits: Sequence[Hit]) -> Sequence[Hint]:
+        asked = standalone(case.question, case.history)
+        return hints(asked, hits, self._ranker, most=self.settings.answer.hints)
+
+    def lessons(
+        self, some: Sequence[Source], read: Reading, *, seed: int, progress: Progress | None = None
+    ) -> reading.Lessons:
+        answer = self.settings.answer
+        return reading.build(
+            some,
+            settings=read,
+            shown=answer.passages,
+            hints=self.hints,
+            instructions=answer.instructions,
+            order=answer.order,
+            seed=seed,
+            progress=progress,
+        )
+
+    def prompt(self, case: Case, hits: Sequence[Hit]) -> list[Message]:
+        answer = self.settings.answer
+        return messages(
+            case.question,
+            hits,
+            history=case.history,
+            instructions=answer.instructions,
+            order=answer.order,
+            hints=self.hints(case, hits),
+        )
+
+
+def in_voice(examples: Sequence[Example], *, searcher: Searcher, render: _Serving) -> list[Example]:
+    """The user's own conversations as answers from passages, where what is found bears out what was replied."""
+    settings = render.settings
     lessons = []
     for example in examples:
         turns = [turn for turn in example.messages if turn.role != "system"]
@@ -169,8 +206,8 @@ def in_voice(examples: Sequence[Example], *, searcher: Searcher, settings: Setti
         checked = check(reply.content, hits, question=asked.content)
         supported = sum(one.supported for one in checked.sentences)
         if supported and supported >= _SUPPORTED * len(checked.sentences):
-            shown = messages(asked.content, hits, history=history, instructions=settings.answer.instructions)
-            made = (*shown, Message("assistant", checked.text))
+            case = Case(asked.content, history=tuple(history))
+            made = (*render.prompt(case, hits), Message("assistant", checked.text))
             lessons.append(Example(made, place=f"voice:{example.place}", document=hits[0].chunk.document))
     return lessons
 

@@ -10,9 +10,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from openbook.records import Chunk, Hit, Message
+
+
+class Hint(NamedTuple):
+    """A sentence of a passage that seems to answer, with the passage's number."""
+
+    number: int
+    text: str
+
 
 ABSTENTION = "I can't find this in the documents."
 """The fixed words of a refusal, asked of models and given when retrieval finds nothing good enough."""
@@ -48,11 +56,14 @@ def messages(
     history: Sequence[Message] = (),
     instructions: str = "",
     system: str | None = WITHOUT_PASSAGES,
+    hints: Sequence[Hint] = (),
     order: Literal["best_last", "best_first"] = "best_last",
 ) -> list[Message]:
     """The conversation a generator reads. hits=None asks without documents (the arms base and tuned).
 
-    `order` says where the best passage stands: next to the question, or at the top.
+    `hints` are sentences of the passages that seem to answer, best last; they stand behind the passages, so that
+    questions over the same passages begin alike. `order` says where the best passage stands: next to the question, or
+    at the top.
     `system` stands in a prompt without documents: the one a tuned model was trained under, None for none.
 
     >>> [m.role for m in messages("Who pays?", None)]
@@ -60,7 +71,9 @@ def messages(
     """
     parts = [_WITH_PASSAGES if hits is not None else defuse(system or ""), instructions]
     told = "\n".join(part for part in parts if part)
-    asked = defuse(question) if hits is None else f"{passages(hits, order=order)}\n\nQuestion: {defuse(question)}"
+    asked = defuse(question)
+    if hits is not None:
+        asked = f"{passages(hits, order=order)}\n\n{_hinted(hints)}Question: {asked}"
     opening = [Message("system", told)] if told else []
     return [*opening, *(_defused(turn) for turn in history), Message("user", asked)]
 
@@ -72,6 +85,11 @@ def passages(hits: Sequence[Hit], *, order: Literal["best_last", "best_first"] =
         f'<passage number="{number}" source="{_source(hit)}">\n{defuse(hit.chunk.text)}\n</passage>'
         for number, hit in (numbered[::-1] if order == "best_last" else numbered)
     )
+
+
+def _hinted(hints: Sequence[Hint]) -> str:
+    lines = "".join(f"[{hint.number}] {defuse(hint.text)}\n" for hint in hints)
+    return f"Closest sentences in the passages:\n{lines}\n" if lines else ""
 
 
 def rewrite(question: str, history: Sequence[Message]) -> list[Message]:
@@ -112,7 +130,8 @@ def defuse(text: str) -> str:
 def fingerprint() -> str:
     """Identity of this rendering, 16 hex digits: what learned to read one is measured again under another."""
     chunk = Chunk(document="d", start=0, end=1, text="t", heading=("h",), title="n")
-    turns = messages("q", [Hit(chunk, score=0.0)] * 2, history=[Message("user", "u"), Message("assistant", "a")])
+    talk = [Message("user", "u"), Message("assistant", "a")]
+    turns = messages("q", [Hit(chunk, score=0.0)] * 2, history=talk, hints=[Hint(2, "s")])
     return hashlib.sha256("\0".join(f"{turn.role}\0{turn.content}" for turn in turns).encode()).hexdigest()[:16]
 
 

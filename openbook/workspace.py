@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from openbook.finetune.job import Job
     from openbook.finetune.retriever.tune import Result as TunedRetriever
     from openbook.finetune.run import Result
-    from openbook.lessons import Review
+    from openbook.questions.review import Ask
     from openbook.records import Hit
     from openbook.retrieve.explain import Explanation
     from openbook.tune import Options, Report
@@ -351,12 +351,12 @@ class Workspace:
         mapping: Mapping[str, str] | None = None,
         from_library: bool = False,
         questions: Sequence[str | Path] = (),
-        review: Review | None = None,
+        review: Ask | None = None,
         progress: Progress | None = None,
     ) -> Job:
         """What finetune() would train: settings of the workspace, the recipe and the call joined, and lessons made.
 
-        `review` is shown the questions before lessons are made from them.
+        `review` is asked about some of the questions before lessons are made from them.
         """
         from openbook.finetune.job import job_of
 
@@ -376,7 +376,7 @@ class Workspace:
         )
         return job if job.reading is None else self._with_lessons(job, review, progress)
 
-    def _with_lessons(self, job: Job, review: Review | None, progress: Progress | None) -> Job:
+    def _with_lessons(self, job: Job, review: Ask | None, progress: Progress | None) -> Job:
         from openbook import lessons
 
         open_before = self._house is not None and "library" in self._house.__dict__

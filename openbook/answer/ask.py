@@ -14,7 +14,7 @@ from typing import Literal
 from openbook.answer import abstain, cite, extractive
 from openbook.answer.followup import standalone
 from openbook.errors import OpenbookError, PromptTooLong
-from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, messages
+from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, Hint, messages
 from openbook.prose import sentences
 from openbook.records import Answer, Arm, Chunk, Generation, Hit, Message, Sampling, Scope, Sentence, Timings
 from openbook.seams import ANYONE, Embedder, Generator, Searcher
@@ -94,7 +94,7 @@ class Assistant:
         self._settings = settings
         self._version = library_version
         self._searcher = searcher
-        self._embedder = embedder
+        self._ranker = extractive.Ranker(embedder) if embedder is not None else None
         self._generator = generator
         self._rewriter = rewriter
         self._adapter = adapter
@@ -145,10 +145,16 @@ class Assistant:
                 replace(base, text=checked.text, citations=checked.citations, sentences=checked.sentences), started
             )
         else:
-            yield from self._generated(question, history, found.hits, base, started)
+            yield from self._generated(question, history, found.hits, base, started, found.asked or question)
 
     def _generated(
-        self, question: str, history: Sequence[Message], hits: Sequence[Hit] | None, base: Answer, started: float
+        self,
+        question: str,
+        history: Sequence[Message],
+        hits: Sequence[Hit] | None,
+        base: Answer,
+        started: float,
+        asked: str = "",
     ) -> Iterator[str | Answer]:
         if self._generator is None:
             raise OpenbookError(f"arm {self._arm!r} needs a language model; set models.generator in openbook.toml")
@@ -165,6 +171,7 @@ class Assistant:
             instructions=self._settings.instructions,
             system=self._system,
             order=self._settings.order,
+            hints=self._hints(asked, hits) if hits is not None else (),
         )
         prompt = model.render(turns)
         done: Generation | None = None
@@ -224,9 +231,14 @@ class Assistant:
         return abstain.confidence(question, hits) >= self._settings.abstain_below
 
     def _extract(self, question: str, hits: Sequence[Hit]) -> cite.Checked:
-        if self._embedder is None:
+        if self._ranker is None:
             return cite.Checked(ABSTENTION, (), ())
-        return extractive.extract(question, hits, self._embedder)
+        return extractive.extract(question, hits, self._ranker)
+
+    def _hints(self, question: str, hits: Sequence[Hit]) -> Sequence[Hint]:
+        if self._ranker is None:
+            return ()
+        return extractive.hints(question, hits, self._ranker, most=self._settings.hints)
 
     def _timed(self, answer: Answer, started: float) -> Answer:
         seconds = replace(answer.seconds, total=time.perf_counter() - started)
@@ -260,6 +272,7 @@ def fit(
     instructions: str = "",
     system: str | None = WITHOUT_PASSAGES,
     order: Literal["best_last", "best_first"] = "best_last",
+    hints: Sequence[Hint] = (),
 ) -> tuple[list[Message], list[Hit]]:
     """The messages that fit the model's context, and the passages in them.
 
@@ -270,7 +283,15 @@ def fit(
     turns = list(history)
     room = model.context - sampling.max_tokens
     while True:
-        rendered = messages(question, shown, history=turns, instructions=instructions, system=system, order=order)
+        rendered = messages(
+            question,
+            shown,
+            history=turns,
+            instructions=instructions,
+            system=system,
+            order=order,
+            hints=[hint for hint in hints if shown is not None and hint.number <= len(shown)],
+        )
         if model.count(model.render(rendered)) <= room:
             return rendered, shown or []
         if turns:

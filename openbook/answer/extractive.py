@@ -8,68 +8,123 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from openbook.answer.cite import Checked, citation
+from openbook.prompt import Hint
 from openbook.prose import Span, content, sentences
-from openbook.records import Hit, Sentence
+from openbook.records import Chunk, Hit, Sentence
 from openbook.seams import Embedder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from openbook.seams import Vectors
+
+    Vector = npt.NDArray[np.float32]
 
 NAME = "extractive"
 _ALONE, _WORDS, _WORDS_UNDER_HEADING, _PASSAGE, _OPENING = 0.5, 0.15, 0.15, 0.5, 0.5
 """Weights beside the cosine of the sentence under its heading (1.0); chosen on the handbook's development questions."""
 _SECOND_WITHIN = 0.05
+_PASSAGES, _QUESTIONS = 1024, 4096
+"""Remembered: about 50 kB a passage, 1.5 kB a question."""
 _MAX_SENTENCE = 600
 _LINK_TEXT = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)|https?://\S+")
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Best:
+    """A sentence of a passage, and how well it answers."""
+
     hit: int
+    """0-based index of its passage."""
     span: Span
+    """In the passage's text."""
     text: str
+    score: float
+    """Comparable for one question only."""
 
 
-def extract(question: str, hits: Sequence[Hit], embedder: Embedder, *, most: int = 2) -> Checked:
-    """The best supporting sentence, and a second when it scores about as well.
+class Ranker:
+    """Puts the sentences of passages in the order in which they seem to answer a question; remembers passages.
 
     A sentence scores by its cosine to the question, read under its heading and alone, the question's content words in
     it and in its heading, its passage's own cosine, and, where it opens a section, how far the heading names the topic.
     """
-    found = [
-        _Candidate(index, span, hit.chunk.text[span.start : span.end])
-        for index, hit in enumerate(hits)
-        for span in sentences(hit.chunk.text)
-        if _worth(hit.chunk.text, span)
-    ]
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._prepared = lru_cache(_PASSAGES)(self._prepare)
+        self._asked = lru_cache(_QUESTIONS)(self._ask)
+
+    def ranked(self, question: str, hits: Sequence[Hit]) -> list[Best]:
+        """All sentences worth quoting, best first; ties in the order of passages."""
+        asked = content(question)
+        vector = self._asked(question)
+        found: list[Best] = []
+        for index, hit in enumerate(hits):
+            spans, vectors = self._prepared(hit.chunk)
+            if not spans:
+                continue
+            cosines = vectors @ vector
+            about = " ".join((hit.chunk.title, *hit.chunk.heading))
+            opens = hit.chunk.text.lstrip().startswith("#")
+            for place, span in enumerate(spans):
+                text = hit.chunk.text[span.start : span.end]
+                score = (
+                    float(cosines[1 + place])
+                    + _ALONE * float(cosines[1 + len(spans) + place])
+                    + _WORDS * _share(asked, text)
+                    + _WORDS_UNDER_HEADING * _share(asked, f"{text} {about}")
+                    + _PASSAGE * float(cosines[0])
+                    + (_OPENING * _share(asked, _last_heading(hit)) if opens and place == 0 else 0.0)
+                )
+                found.append(Best(index, span, text, score))
+        return sorted(found, key=lambda one: -one.score)
+
+    def _ask(self, question: str) -> Vector:
+        vector: Vector = self._embedder.embed([question], kind="query")[0]
+        return vector
+
+    def _prepare(self, chunk: Chunk) -> tuple[list[Span], Vectors]:
+        """The sentences, and the vectors of the passage, of each sentence under its heading, and of each alone."""
+        spans = [span for span in sentences(chunk.text) if _worth(chunk.text, span)]
+        texts = [chunk.text[span.start : span.end] for span in spans]
+        heading = chunk.heading[-1] if chunk.heading else chunk.title
+        under = [f"{heading}\n\n{text}" if heading else text for text in texts]
+        return spans, self._embedder.embed([chunk.indexed_text, *under, *texts], kind="document")
+
+
+def extract(question: str, hits: Sequence[Hit], ranker: Ranker, *, most: int = 2) -> Checked:
+    """The best supporting sentence, and a second when it scores about as well."""
+    found = ranker.ranked(question, hits)
     if not found:
         return Checked("", (), ())
-    asked = content(question)
-    texts = [one.text for one in found]
-    vectors = embedder.embed([*(_in_context(hits[one.hit], one.text) for one in found), *texts], kind="document")
-    cosines = vectors @ embedder.embed([question], kind="query")[0]
-    scores: list[float] = []
-    for place, one in enumerate(found):
-        hit = hits[one.hit]
-        opens = (place == 0 or found[place - 1].hit != one.hit) and hit.chunk.text.lstrip().startswith("#")
-        scores.append(
-            float(cosines[place])
-            + _ALONE * float(cosines[len(found) + place])
-            + _WORDS * _share(asked, one.text)
-            + _WORDS_UNDER_HEADING * _share(asked, " ".join((one.text, hit.chunk.title, *hit.chunk.heading)))
-            + _PASSAGE * (hit.dense_score or 0.0)
-            + (_OPENING * _share(asked, _last_heading(hit)) if opens else 0.0)
-        )
-    order = sorted(range(len(found)), key=lambda place: -scores[place])
-    chosen = [place for place in order[:most] if scores[place] >= scores[order[0]] - _SECOND_WITHIN]
-    return _written([found[place] for place in chosen], hits)
+    return _written([one for one in found[:most] if one.score >= found[0].score - _SECOND_WITHIN], hits)
+
+
+def hints(question: str, hits: Sequence[Hit], ranker: Ranker, *, most: int) -> list[Hint]:
+    """The `most` sentences that seem to answer best, the best one last, each with the number of its passage."""
+    if most < 1:
+        return []
+    found: dict[str, Hint] = {}
+    for one in ranker.ranked(question, hits):
+        text = " ".join(one.text.split())
+        found.setdefault(text, Hint(one.hit + 1, text))
+        if len(found) == most:
+            break
+    return list(found.values())[::-1]
 
 
 def _share(asked: set[str], text: str) -> float:
     return len(asked & content(text)) / len(asked) if asked else 0.0
 
 
-def _written(chosen: Sequence[_Candidate], hits: Sequence[Hit]) -> Checked:
+def _written(chosen: Sequence[Best], hits: Sequence[Hit]) -> Checked:
     lines = [" ".join(_LINK_TEXT.sub(r"\1", one.text).split()) for one in chosen]
     return Checked(
         text=" ".join(f"{line} [{one.hit + 1}]" for line, one in zip(lines, chosen, strict=True)),
@@ -91,8 +146,3 @@ def _worth(text: str, span: Span) -> bool:
 
 def _last_heading(hit: Hit) -> str:
     return hit.chunk.heading[-1] if hit.chunk.heading else hit.chunk.title
-
-
-def _in_context(hit: Hit, sentence: str) -> str:
-    heading = _last_heading(hit)
-    return f"{heading}\n\n{sentence}" if heading else sentence

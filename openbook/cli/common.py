@@ -14,7 +14,6 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from openbook.seams import Progress
     from openbook.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,7 +65,7 @@ def print_json(value: object) -> None:
 def opened(
     workspace: Path | None,
     *,
-    progress: Progress | None = None,
+    progress: Bars | None = None,
     prefer: Literal["start", "throughput"] = "start",
 ) -> Iterator[Workspace]:
     """The workspace of a command, closed at its end."""
@@ -80,33 +79,45 @@ def opened(
         yield opened_workspace
 
 
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
+class Bars:
     """A bar with time left per step on stderr; nothing but the finished steps when stderr is no terminal."""
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.fields[amount]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=err(), transient=sys.stderr.isatty())
-    tasks: dict[str, TaskID] = {}
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Rich
 
-    def report(step: str, done: int, total: int) -> None:
-        if step not in tasks:
-            bar.start()
-            tasks[step] = bar.add_task(step, total=total, amount="")
-        bar.update(tasks[step], completed=done, total=total, amount=_amount(done, total))
+        columns = (
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Rich(*columns, console=err(), transient=sys.stderr.isatty())
+        self._tasks: dict[str, TaskID] = {}
 
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """A seams.Progress."""
+        self._bar.start()
+        if step not in self._tasks:
+            self._tasks[step] = self._bar.add_task(step, total=total, amount="")
+        self._bar.update(self._tasks[step], completed=done, total=total, amount=_amount(done, total))
+
+    def stop(self) -> None:
+        """Leave the terminal to others until the next report."""
+        if self._tasks:
+            self._bar.stop()
+
+
+@contextmanager
+def progress_bar() -> Iterator[Bars]:
+    """Bars that are gone, or stay finished, at the end."""
+    bars = Bars()
     try:
-        yield report
+        yield bars
     finally:
-        if tasks:
-            bar.stop()
+        bars.stop()
 
 
 def _amount(done: int, total: int) -> str:

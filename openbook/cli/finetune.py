@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from openbook.cli.common import err, example, json_option, opened, out, print_json, progress_bar, workspace_option
+from openbook.cli.common import Bars, err, example, json_option, opened, out, print_json, progress_bar, workspace_option
 from openbook.errors import ExamplesError, UsageError
 
 if TYPE_CHECKING:
     from openbook.finetune.job import Job
     from openbook.finetune.preflight import Preflight
     from openbook.finetune.run import Result
+    from openbook.questions.review import Ask, Key
+    from openbook.records import Case
     from openbook.seams import Progress
     from openbook.workspace import Workspace
 
@@ -28,13 +30,28 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("data", nargs=-1, type=_FILE)
 @click.option("--name", default="", help="Name of the adapter.")
+@click.option("--from-library", is_flag=True, help="Learn to read and cite passages, from questions on the library.")
+@click.option("--examples", multiple=True, type=_FILE, metavar="FILE", help="The same as DATA.")
+@click.option(
+    "--questions", multiple=True, type=_FILE, metavar="FILE", help="Questions of your own for --from-library."
+)
+@click.option(
+    "--retriever",
+    type=click.Choice(["embedder", "reranker"]),
+    help="Train what finds passages instead, on --questions or --from-library; adopt it when it is better.",
+)
+@click.option("--base", default="", metavar="MODEL", help="The model --retriever starts from; default: the one in use.")
+@click.option("--force", is_flag=True, help="Adopt what --retriever trained even without a significant gain.")
+@click.option("--no-review", is_flag=True, help="Do not show questions made from the library for accepting.")
 @click.option("--preflight", "only_check", is_flag=True, help="Check the examples, estimate time and memory.")
 @click.option("--recipe", type=_FILE, metavar="FILE", help="A recipe.toml: data, settings, name.")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished training (of --name).")
 @click.option("--validation", multiple=True, type=_FILE, help="Held-out examples; default: a share of DATA.")
 @click.option("--test", multiple=True, type=_FILE, help="Examples for the before and after, never seen in training.")
 @click.option("--map", "columns", multiple=True, metavar="COLUMN=ROLE", help="What an odd column is: question=user.")
-@click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="A setting of [finetune]: epochs=5.")
+@click.option(
+    "--set", "values", multiple=True, metavar="KEY=VALUE", help="Of [finetune], or [reading]: reading.refusal=.3"
+)
 @click.option("--curve", metavar="SIZES", help="Train on so many examples each and plot the metric: 10,30,100.")
 @click.option(
     "--seeds", default=3, show_default=True, type=click.IntRange(1, 20), help="Trainings per size of --curve."
@@ -45,12 +62,20 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "openbook finetune replies.jsonl --name tone --preflight",
     "openbook finetune replies.jsonl --name tone --set epochs=5",
     "openbook finetune --resume",
+    "openbook finetune --from-library --examples chats.jsonl --name support",
     "openbook finetune --retriever embedder --questions faq.jsonl --from-library",
     "openbook finetune replies.jsonl --name tone --curve 10,30,100",
 )
 def finetune(
     data: tuple[Path, ...],
     name: str,
+    from_library: bool,
+    examples: tuple[Path, ...],
+    questions: tuple[Path, ...],
+    retriever: Literal["embedder", "reranker"] | None,
+    base: str,
+    force: bool,
+    no_review: bool,
     only_check: bool,
     recipe: Path | None,
     resume: bool,
@@ -63,7 +88,10 @@ def finetune(
     workspace: Path | None,
     as_json: bool,
 ) -> None:
-    """Train an adapter on the example conversations in DATA (chat JSONL, CSV and other common formats)."""
+    """Train an adapter on the example conversations in DATA (chat JSONL, CSV and other common formats).
+
+    With --from-library it learns to answer from retrieved passages and to cite them; DATA then gives the voice.
+    """
     if retriever:
         _not_with_retriever(data, examples, recipe, resume, only_check, curve)
         from openbook.cli.retriever import tune
@@ -86,35 +114,46 @@ def finetune(
     from openbook.finetune import run as runs
 
     sizes = _sizes(curve) if curve else ()
-    with opened(workspace) as ws, progress_bar() as progress, _stopping() as stopping:
+    if sizes and from_library:
+        raise UsageError("--curve is about example conversations; leave out --from-library")
+    with opened(workspace) as ws, progress_bar() as progress:
         where = ws.state / "runs"
         if resume:
-            if data or recipe or values:
-                raise UsageError("--resume goes on with what was begun; leave out the data, --recipe and --set")
+            if data or examples or questions or from_library or recipe or values:
+                raise UsageError(
+                    "--resume goes on with what was begun; leave out the data, --from-library, --recipe and --set"
+                )
             folder = jobs.unfinished(where, name)
             job = jobs.open_run(folder)
         else:
             job = ws.job(
-                data,
+                (*data, *examples),
                 name=name or ("check" if only_check else ""),
                 recipe=recipe,
                 validation=validation,
                 test=test,
                 settings=dict(_setting(value) for value in values),
                 mapping=dict(_pair(column, "--map") for column in columns),
+                from_library=from_library,
+                questions=questions,
+                review=None if no_review or as_json else _reviewing(progress),
+                progress=progress,
             )
+            if job.lessons and not as_json:
+                _show_lessons(job)
             folder = jobs.new_run(where, job)
         files = ws.house.base_files()
-        tools = ws.house.training_tools(progress=_or_stop(progress, stopping), watchers=_bar, stopping=stopping)
-        if only_check:
-            flight, _ = runs.preflight(job, files, folder, tools=tools)
-            jobs.finish(folder, {"preflight": True})
-            _show_check(flight, folder, as_json)
-            return
-        if sizes:
-            _curve(ws, job, folder, sizes, range(seeds), tools, as_json)
-            return
-        result = runs.run(job, files, folder, registry=ws.house.adapters, tools=tools, resume=resume)
+        with _stopping() as stopping:
+            tools = ws.house.training_tools(progress=_or_stop(progress, stopping), watchers=_bar, stopping=stopping)
+            if only_check:
+                flight, _ = runs.preflight(job, files, folder, tools=tools)
+                jobs.finish(folder, {"preflight": True})
+                _show_check(flight, folder, as_json)
+                return
+            if sizes:
+                _curve(ws, job, folder, sizes, range(seeds), tools, as_json)
+                return
+            result = runs.run(job, files, folder, registry=ws.house.adapters, tools=tools, resume=resume)
     _show_result(result, as_json)
 
 
@@ -165,7 +204,37 @@ def _show_result(result: Result, as_json: bool) -> None:
     out().print(summary(adapter))
     for obstacle in adapter.obstacles:
         err().print(f"not to be promoted as it is: {obstacle}")
-    err().print(f"ask it: openbook ask QUESTION --arm tuned --adapter {adapter.ref}")
+    arm = "tuned+rag" if manifest.get("library") else "tuned"
+    err().print(f"ask it: openbook ask QUESTION --arm {arm} --adapter {adapter.ref}")
+
+
+def _reviewing(progress: Bars) -> Ask | None:
+    """Asks in the terminal, if there is one."""
+    from openbook.questions.review import terminal
+
+    progress.stop()
+    ask = terminal()
+    if ask is None:
+        return None
+
+    def paused(case: Case, number: int, of: int) -> Key:
+        progress.stop()
+        return ask(case, number, of)
+
+    return paused
+
+
+def _show_lessons(job: Job) -> None:
+    """What was made from the library, on stderr."""
+    facts: Mapping[str, Any] = job.library
+    asked, made = facts["questions"], facts["lessons"]
+    origins = ", ".join(f"{count} {origin}" for origin, count in sorted(asked["by_origin"].items()))
+    err().print(f"{asked['used']} questions on {facts['documents']} documents ({origins})")
+    err().print(f"lessons: {', '.join(f'{count} {kind}' for kind, count in made.items())}; {job.lessons[0].parent}")
+    for reason, count in sorted({**asked["rejected"], **asked["left_out"]}.items(), key=lambda one: -one[1])[:5]:
+        err().print(f"  left out {count}: {reason}")
+    for note in facts["notes"]:
+        err().print(f"note: {note}")
 
 
 def _curve(

@@ -12,14 +12,15 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from openbook.errors import TrainingError
 from openbook.files import write_atomic
 from openbook.metrics import contains
-from openbook.prompt import ABSTENTION, messages
+from openbook.prompt import ABSTENTION, Hint, messages
 from openbook.prose import sentences
 from openbook.records import Case, Example, Hit, Message
 from openbook.seams import Progress
@@ -36,6 +37,9 @@ _LONGEST = 400
 _NUMBER = re.compile(r"\d[\d.,]*")
 
 Place = tuple[str, int, int]
+Hints = Callable[[Case, Sequence[Hit]], Sequence[Hint]]
+"""The sentences of these passages that serving would repeat before the question."""
+Render = Callable[[Case, Sequence[Hit]], Sequence[Message]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +70,24 @@ def build(
     *,
     settings: Reading,
     shown: int,
+    hints: Hints = lambda _, __: (),
     instructions: str = "",
+    order: Literal["best_last", "best_first"] = "best_last",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Lessons:
     """Lessons from questions: each is answered `settings.variants` times, over other passages each time.
 
-    `shown` is how many passages serving shows, `instructions` what it adds to the system prompt. The same lessons for
-    the same seed.
+    `shown`, `hints`, `instructions` and `order` are what serving does. The same lessons for the same seed.
     """
-    maker = _Maker(sources, settings, shown, instructions, random.Random(seed))
+
+    def asked(case: Case, passages: Sequence[Hit]) -> list[Message]:
+        helped = hints(case, passages) if passages else ()
+        return messages(
+            case.question, passages, history=case.history, instructions=instructions, order=order, hints=helped
+        )
+
+    maker = _Maker(sources, settings, shown, asked, random.Random(seed))
     made: list[Example] = []
     for number in range(settings.variants):
         made += maker.variant()
@@ -87,12 +99,12 @@ def build(
 
 class _Maker:
     def __init__(
-        self, sources: Sequence[Source], settings: Reading, shown: int, instructions: str, chance: random.Random
+        self, sources: Sequence[Source], settings: Reading, shown: int, asked: Render, chance: random.Random
     ) -> None:
         self._sources = list(sources)
         self._settings = settings
         self._shown = shown
-        self._instructions = instructions
+        self._asked = asked
         self._chance = chance
         self.counts: Counter[str] = Counter()
         self._near: dict[Place, list[tuple[int, int]]] = {}
@@ -224,9 +236,8 @@ class _Maker:
 
     def _lesson(self, case: Case, shown: Sequence[Hit], reply: str, kind: str, gold: Hit) -> Example:
         self.counts[kind] += 1
-        asked = messages(case.question, shown, history=case.history, instructions=self._instructions)
         return Example(
-            (*asked, Message("assistant", reply)),
+            (*self._asked(case, shown), Message("assistant", reply)),
             place=f"{kind}:{case.id or case.question[:60]}",
             document=gold.chunk.document,
         )

@@ -75,7 +75,7 @@ def test_citations_of_a_written_answer_point_into_the_document(text: str, data: 
 def test_citations_of_extracted_sentences_point_into_the_document(text: str, question: str) -> None:
     document = _document(text)
     hits = _hits(document, chunk_tokens=12)
-    checked = extractive.extract(question, hits, LetterCounts())
+    checked = extractive.extract(question, hits, extractive.Ranker(LetterCounts()))
     for citation in checked.citations:
         assert citation.quote == document.text[citation.start : citation.end]
         assert 0 <= citation.sentence < len(checked.sentences)
@@ -111,7 +111,7 @@ def test_citations_point_into_real_documents_of_every_format(kind: str) -> None:
         for span in spans[:: max(1, len(spans) // 8)][:8]:
             asked = document.text[span.start : span.end][:300]
             said = cite.check(f"{asked} [1]. It goes on: {asked}", hits).citations
-            taken = extractive.extract(asked, hits[:3], LetterCounts()).citations
+            taken = extractive.extract(asked, hits[:3], extractive.Ranker(LetterCounts())).citations
             for citation in (*said, *taken):
                 assert citation.document == document.name
                 assert citation.quote == document.text[citation.start : citation.end]
