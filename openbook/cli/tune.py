@@ -69,7 +69,7 @@ def tune(
     from openbook.cli.show import table
     from openbook.errors import UsageError
     from openbook.tune import Options
-    from openbook.tune.report import VERDICT_COLUMNS, headline, verdict_rows
+    from openbook.tune.report import VERDICT_COLUMNS, details, headline, verdict_rows
 
     if "order" in parts and not answers:
         raise UsageError("the order of passages is tuned by answers; add --answers 40")
@@ -96,6 +96,8 @@ def tune(
     out().print(table("", columns, rows, right=(3, 4)))
     for verdict in report.verdicts:
         out().print(f"{verdict.group}: {verdict.words}", markup=False)
+        if told := details(verdict):
+            out().print(f"  {told}", style="dim", markup=False)
     out().print(headline(report), markup=False)
     if report.written and any(key.startswith("ingest.") for key in report.changes):
         out().print("next: openbook sync YOUR FOLDERS, which splits every document anew", markup=False)

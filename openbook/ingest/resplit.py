@@ -48,7 +48,8 @@ def bring_along(
     all_new = recorded is None and report.added + report.changed == len(library.documents())
     documents, chunks = (0, 0) if all_new else resplit(library, embedder, settings, progress=progress, clock=clock)
     write_atomic(folder / FILE, json.dumps(wanted) + "\n")
-    said = f"{documents} documents were split anew, into chunks of {settings.chunk_tokens} tokens"
+    were = "document was" if documents == 1 else "documents were"
+    said = f"{documents} {were} split anew, into chunks of {settings.chunk_tokens} tokens"
     return replace(
         report,
         chunks=report.chunks + chunks,

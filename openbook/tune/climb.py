@@ -19,6 +19,8 @@ from openbook.tune.report import Try, Verdict, told
 Changes = Mapping[str, object]
 WORTH = 0.005
 """Smaller gains are not worth a change, however sure."""
+_TOUCHED = 6
+"""With fewer documents on which anything changes no p value falls below 0.05."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,13 @@ def judge(
     saves: the gain is in cost, and what it may lose was perhaps not seen: when none of n documents shows a loss, up to
     3/n of them still may (Hanley and Lippman-Hand 1983), so the gain must be larger than that.
     """
-    difference = paired(before.values, after.values, [one.cluster for one in asked], level=level)
+    clusters = [one.cluster for one in asked]
+    difference = paired(before.values, after.values, clusters, level=level)
+    pairs = zip(before.values, after.values, clusters, strict=True)
+    touched = len({cluster for old, new, cluster in pairs if old != new})
     unseen = 3 / max(1, difference.clusters) if saves else 0.0
     adopted = difference.low > unseen and difference.p <= 1 - level
-    words = _words(changes, difference, adopted=adopted, unseen=unseen)
+    words = _words(changes, difference, adopted=adopted, unseen=unseen, touched=touched)
     return Verdict(
         group=group,
         metric=metric,
@@ -123,17 +128,20 @@ def nothing_better(group: str, metric: str, tries: int) -> Verdict:
     return Verdict(group, metric, {}, None, None, None, adopted=False, words=words)
 
 
-def _words(changes: Changes, found: Paired, *, adopted: bool, unseen: float) -> str:
-    size = (
-        f"n = {found.n} questions about {found.clusters} documents can only show differences above about "
-        f"{(found.high - found.low) / 2:.3f}"
-    )
+def _words(changes: Changes, found: Paired, *, adopted: bool, unseen: float, touched: int) -> str:
     gain = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.3f}"
+    size = f"n = {found.n} questions about {found.clusters} documents"
     if adopted:
-        return f"{told(changes)} is better on held-out questions: {gain}; n = {found.n}"
-    if found.low > 0 and unseen:
-        size = f"{found.clusters} documents cannot rule out a loss of {unseen:.3f} that would outweigh what it saves"
-    return f"no significant gain from {told(changes)}: {gain}; {size}"
+        return f"{told(changes)} is better on held-out questions: {gain}; {size}"
+    if found.high < 0:
+        why = f"{size} show that it is worse"
+    elif touched < _TOUCHED:
+        why = f"{size}, of which {touched} are touched by it, are too few to tell"
+    elif found.low > 0 and unseen:
+        why = f"{size} cannot rule out a loss of {unseen:.3f} that would outweigh what it saves"
+    else:
+        why = f"{size} can only show differences above about {(found.high - found.low) / 2:.3f}"
+    return f"no significant gain from {told(changes)}: {gain}; {why}"
 
 
 def _price(found: Paired, before: Points, after: Points) -> str:

@@ -93,7 +93,7 @@ def told(changes: Mapping[str, object]) -> str:
 
 
 def verdict_rows(report: Report) -> list[tuple[str, ...]]:
-    """A row per verdict: what, candidate, metric, before, after, difference, cost, decision."""
+    """A row per verdict: what, candidate, metric, before, after, difference, what else changed, decision."""
     return [
         (
             one.group,
@@ -102,14 +102,20 @@ def verdict_rows(report: Report) -> list[tuple[str, ...]]:
             "" if one.before is None else f"{one.before:.3f}",
             "" if one.after is None else f"{one.after:.3f}",
             interval(one.difference),
-            costs(one.costs_before, one.costs_after),
+            details(one),
             "adopted" if one.adopted else "kept as now",
         )
         for one in report.verdicts
     ]
 
 
-VERDICT_COLUMNS = ("what", "candidate", "measure", "before", "after", "difference", "cost", "decision")
+def details(verdict: Verdict) -> str:
+    """What else changed between before and after: "recall@5 0.950 -> 0.970, ms 8 -> 9"."""
+    both = (costs(verdict.shown_before, verdict.shown_after), costs(verdict.costs_before, verdict.costs_after))
+    return ", ".join(part for part in both if part)
+
+
+VERDICT_COLUMNS = ("what", "candidate", "measure", "before", "after", "difference", "figures", "decision")
 TRY_COLUMNS = ("what", "tried", "score", "against present", "figures", "costs", "")
 
 

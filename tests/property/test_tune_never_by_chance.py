@@ -30,7 +30,7 @@ def test_nothing_is_adopted_whose_interval_touches_zero(rows: list[tuple[float, 
         assert verdict.difference.p <= 1 - level
         assert verdict.difference.clusters >= 6
     else:
-        assert "can only show differences above about" in verdict.words
+        assert "no significant gain" in verdict.words
 
 
 def test_of_sixty_tunings_of_nothing_at_most_a_few_adopt_something() -> None:
@@ -56,4 +56,4 @@ def test_of_sixty_tunings_of_nothing_at_most_a_few_adopt_something() -> None:
             before, after = chance(Settings(), held), chance(changed(Settings(), found), held)
             adopted += judge("search", "score", found, before, after, held, level=0.95).adopted
     assert moved > 20, "the questions to choose on do mislead; otherwise this test shows nothing"
-    assert adopted <= 4, "1.5 are expected"
+    assert adopted <= 4, "1.5 are expected; measured: 0 of 45 that propose a change"

@@ -44,7 +44,7 @@ def test_a_smaller_chunk_size_gives_what_a_fresh_sync_would(tmp_path: Path, libr
     (tmp_path / "files/long.md").touch()
     report = brought(tmp_path, library, SMALL)
     assert (report.added, report.changed, report.unchanged) == (0, 0, 2)
-    assert report.notes == ("1 documents were split anew, into chunks of 40 tokens",)
+    assert report.notes == ("1 document was split anew, into chunks of 40 tokens",)
     assert report.library_version == library.version() == before + 1
     again = brought(tmp_path, library, SMALL)
     assert (again.chunks, again.library_version, again.notes) == (0, before + 1, ())
@@ -59,7 +59,7 @@ def test_a_library_from_before_the_record_is_looked_through_once(tmp_path: Path,
     (tmp_path / "files/a.md").write_text("word " * 300)
     sync([str(tmp_path / "files")], library=library, embedder=fake_embedder(), settings=Ingest(), acl=("hr",))
     report = brought(tmp_path, library, SMALL)
-    assert "1 documents were split anew" in report.notes[-1]
+    assert "1 document was split anew" in report.notes[-1]
     assert (tmp_path / "library" / FILE).exists()
 
 
