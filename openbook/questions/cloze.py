@@ -20,6 +20,8 @@ _ORDER = {"money": 0, "percent": 1, "number": 2, "date": 3, "name": 4}
 _PART = re.compile(r" (?:and|of|for|to|the|&|in|et)\b|['’-]")
 _PART_BEFORE = re.compile(r"(?:[A-Z]\w* (?:and|of|for|to|the|&|in)|[-&]) ?$")
 """Beside these a name is likely a part of a longer one."""
+_PLACEHOLDER = re.compile(r"\b(?:NAME|DATE|TITLE|COMPANY|[A-Z]+_[A-Z_]+)\b")
+"""Of forms to be filled in: their sentences say nothing yet."""
 _WORD = re.compile(r"\S+")
 
 
@@ -32,7 +34,7 @@ def cloze(sentence: Plain, *, most: int = 1) -> Iterator[Draft]:
     for fact in sorted(facts(text), key=lambda one: (_ORDER[one.kind], one.start)):
         if given == most:
             return
-        if fact.start == 0 or not sentence.exact(fact.start, fact.end):
+        if fact.start == 0 or _PLACEHOLDER.search(text) or not sentence.exact(fact.start, fact.end):
             continue
         end = fact.end
         if fact.kind == "name" and (_PART.match(text, end) or _PART_BEFORE.search(text[: fact.start])):

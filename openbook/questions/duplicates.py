@@ -28,22 +28,20 @@ def merged(made: Sequence[Made], rejected: Counter[str]) -> list[Made]:
     for one in made:
         answers[evened(one.case.question)].add(evened(one.case.gold[0]))
     kept: list[Made] = []
-    by_answer: dict[str, list[int]] = defaultdict(list)
+    by_answer: dict[str, list[tuple[int, str, set[str]]]] = defaultdict(list)
     for one in made:
-        question, answer = evened(one.case.question), evened(one.case.gold[0])
+        question, answer, about = evened(one.case.question), evened(one.case.gold[0]), _named(one.case.question)
         if len(answers[question]) > 1:
             rejected["the same question has different answers"] += 1
             continue
-        twin = next(
-            (
-                at
-                for at in by_answer[answer]
-                if fuzz.token_sort_ratio(question, evened(kept[at].case.question), score_cutoff=ALIKE)
-            ),
-            None,
+        alike = (
+            at
+            for at, other, named in by_answer[answer]
+            if about == named and fuzz.token_sort_ratio(question, other, score_cutoff=ALIKE)
         )
+        twin = next(alike, None)
         if twin is None:
-            by_answer[answer].append(len(kept))
+            by_answer[answer].append((len(kept), question, about))
             kept.append(one)
             continue
         rejected["asked already"] += 1
@@ -51,3 +49,9 @@ def merged(made: Sequence[Made], rejected: Counter[str]) -> list[Made]:
         if one.case.spans[0].document not in {span.document for span in known.spans}:
             kept[twin] = replace(kept[twin], case=replace(known, spans=(*known.spans, *one.case.spans)))
     return kept
+
+
+def _named(question: str) -> set[str]:
+    """The names and numbers in a question: questions about Leeds and about York are never the same."""
+    words = question.rstrip("?").split()[1:]
+    return {word.strip(".,()\"'") for word in words if word[0].isupper() or word[0].isdigit()}

@@ -25,8 +25,8 @@ _BAD_START = re.compile(
     r"|with|so|not|no|also)\b|[A-Z][a-z]+(?:ing|ed)\b"
 )
 _NO_ASK = re.compile(
-    r"(?:\b(?:every|previous|next|past|last|first|another|other|a|the|these|one|its|their|his|her|our|your|±"
-    r"|\d+ to|\w+-)|[–-]) ?$",
+    r"(?:\b(?:every|previous|next|past|last|first|another|other|a|the|these|one|its|their|his|her|our|your"
+    r"|\d+ to|\w+-)|[–±-]) ?$",
     re.IGNORECASE,
 )
 
@@ -47,7 +47,7 @@ def ask(text: str) -> Iterator[Asked]:
     lead = LEAD.match(even, begin)
     main = lead.end() + 2 if lead else begin
     for fact in facts(even):
-        if fact.start < main or "," in even[main : fact.start]:
+        if fact.start < main or re.search(r"[,:;]", even[main : fact.start]):
             continue
         end = clause_end(even, fact.end)
         worded = _worded(even[begin : fact.start], even[fact.end : end or fact.end], fact, even) if end else None

@@ -8,7 +8,7 @@ import pytest
 from openbook import questions
 from openbook.errors import EndpointError, UsageError
 from openbook.metrics import contains
-from openbook.questions.filters import longest_run, occurrences
+from openbook.questions.filters import copied, occurrences
 from openbook.records import Case, Generation, Message, Sampling, Span
 from openbook.seams import Generator, Library
 from openbook.settings import Reading
@@ -33,7 +33,7 @@ The operations manager of Clef approves every journey.
 OTHER = """# Library rules
 
 The public library of Leeds opened in 1908 on Park Street. Members of the Leeds library may borrow 12 books for 28 days.
-Over 40% of the members of the Leeds library live in Headingley. The reading room of the Leeds library seats 96 readers.
+Over 40% of the members of the Leeds library live in Headingley. The reading room of the Leeds library offers 96 seats.
 """
 
 
@@ -58,7 +58,7 @@ def test_questions_of_a_real_library_hold_their_answer_in_one_chunk(tmp_path: Pa
             assert document.text[span.start : span.end] == case.gold[0]
             holding = [chunk for _, chunk in library.chunks_of(span.document) if chunk.start <= span.start < chunk.end]
             assert any(occurrences(case.gold[0], chunk.text) == 1 for chunk in holding)
-            assert longest_run(case.question, document.text) <= 12 or case.origin == "heading"
+            assert not copied(case.question, document.text) or case.origin == "heading"
             assert not contains(case.question, case.gold) or case.origin == "heading"
         assert {case.origin for case in made.cases} == {"heading", "sentence"}
         assert len({case.id for case in made.cases}) == len(made.cases)
