@@ -59,11 +59,7 @@ def tune(
     workspace: Path | None,
     as_json: bool,
 ) -> None:
-    """Choose settings on your own QUESTIONS: chunk size, fusion, reranker, passages, when to decline.
-
-    Half of the questions, by document, choose; the other half judges the choice once. Only a significant gain is
-    written into openbook.toml, with the report's place beside it.
-    """
+    """Choose settings on your own QUESTIONS; only a significant gain on held-out ones is written to openbook.toml."""
     import json
 
     from openbook.cli.show import table
