@@ -129,7 +129,8 @@ def nothing_better(group: str, metric: str, tries: int) -> Verdict:
 
 
 def _words(changes: Changes, found: Paired, *, adopted: bool, unseen: float, touched: int) -> str:
-    gain = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.3f}"
+    sure = f"p = {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
+    gain = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {sure}"
     size = f"n = {found.n} questions about {found.clusters} documents"
     if adopted:
         return f"{told(changes)} is better on held-out questions: {gain}; {size}"
