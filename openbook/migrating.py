@@ -165,7 +165,8 @@ def _owned(house: House, standing: Standing) -> Iterator[StoredLibrary]:
             break
         except LibraryBusy as busy:
             if not told:
-                house.notice(f"waiting to switch: {busy}")
+                who = str(busy).partition(";")[0]
+                house.notice(f"waiting to switch until the library is free: {who}; Ctrl-C keeps what was embedded")
                 told = True
             time.sleep(0.2)
     with contextlib.closing(library):

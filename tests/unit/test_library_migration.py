@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from openbook.library import inspect, standing
 from openbook.library.generations import folder_name
 from openbook.library.index import DOC, OneOf, Where
 from openbook.library.migration import drop_previous
+from openbook.library.owner import Ownership
 from openbook.library.stored import StoredLibrary
 from openbook.records import Change, Scope
 from openbook.settings import LibrarySettings
@@ -269,3 +273,31 @@ def test_an_attached_index_is_searched_beside_the_old_one(library: StoredLibrary
         ask(library, "alpha", NEW)
     assert "late" in texts(library, OLD)
     assert migrated(tmp_path, library, backend) == 1
+
+
+def test_a_library_of_an_older_openbook_learns_its_embedders_name(tmp_path: Path) -> None:
+    library = opened(tmp_path)
+    put(library, "a.md", "alpha")
+    library.close()
+    with closing(sqlite3.connect(tmp_path / "catalog.db")) as connection, connection:
+        connection.execute("DELETE FROM migrations WHERE name = '0002-generations'")
+        connection.execute("DELETE FROM facts WHERE name IN ('generation', 'embedder_name')")
+    found = standing(tmp_path, settings=LibrarySettings())
+    assert found is not None
+    assert (found.current.generation, found.current.name) == (1, "")
+    library = opened(tmp_path)
+    assert library.made.name == "old"
+    assert migrated(tmp_path, library) == 1
+    library.close()
+    library = opened(tmp_path, embedder=NEW)
+    assert library.made.generation == 2
+    library.close()
+
+
+def test_others_wait_for_an_owner_that_said_it_is_brief(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    owner = Ownership(tmp_path, brief=True)
+    timer = threading.Timer(0.3, owner.release)
+    timer.start()
+    opened(tmp_path).close()
+    timer.join()

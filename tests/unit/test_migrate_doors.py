@@ -16,6 +16,7 @@ from openbook.backup import read, write
 from openbook.cli.main import openbook
 from openbook.doctor import examine
 from openbook.errors import EmbedderMismatch, LibraryError, ModelError
+from openbook.library.owner import Ownership
 from openbook.records import Case, Migration, Span
 from openbook.settings import load
 from openbook.workspace import Workspace
@@ -239,3 +240,23 @@ def test_ctrl_c_keeps_the_library_as_it_was_and_the_next_run_goes_on(
     assert desk.settings.models.embedder == models[0]
     monkeypatch.setattr("openbook.migrating._FEW", 500)
     assert desk.migrate(embedder=models[1]).switched
+
+
+def test_it_embeds_while_another_process_owns_the_library_and_waits_to_switch(
+    desk: Workspace, models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openbook.migrating._FEW", 0)
+    desk.close()
+    owner = Ownership(desk.root / ".openbook" / "library")
+    notes: list[str] = []
+
+    def heard(note: str) -> None:
+        notes.append(note)
+        owner.release()
+
+    with Workspace.open(desk.root, notice=heard) as again:
+        found = again.migrate(embedder=models[1])
+        assert (found.embedded, found.switched) == (3, True)
+        assert len(again.search("vacation days")) == 3
+    assert len(notes) == 1
+    assert "waiting to switch until the library is free" in notes[0]
