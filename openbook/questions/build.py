@@ -185,8 +185,13 @@ def drafts(document: Document, *, native: bool) -> list[Draft]:
                 )
             )
         if not exact:
-            made += cloze.cloze(sentence)
+            made += [one for one in cloze.cloze(sentence) if not _recurs(text, text[one.start : one.end])]
     return made
+
+
+def _recurs(text: str, answer: str) -> bool:
+    """Whether a name stands again and again in its document: a defined term, which any blank could hold."""
+    return answer[0].isupper() and text.count(answer) > 1
 
 
 def _new(made: Sequence[Made], own: Sequence[Case], rejected: Counter[str]) -> list[Made]:
