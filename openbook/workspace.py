@@ -154,7 +154,6 @@ class Workspace:
 
         Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
         """
-        from openbook.ingest.resplit import bring_along
         from openbook.ingest.sync import sync
 
         report = sync(
@@ -167,14 +166,7 @@ class Workspace:
             allow_mass_delete=allow_mass_delete,
             progress=progress,
         )
-        report = bring_along(
-            report,
-            self.state / "library",
-            library=self.house.library,
-            embedder=self.house.embedder,
-            settings=self.settings.ingest,
-            progress=progress,
-        )
+        report = self._split_anew(report, progress)
         if not dry_run:
             self._tidy()
         return report
@@ -193,8 +185,21 @@ class Workspace:
             acl=tuple(acl),
             progress=progress,
         ):
+            whole = self._split_anew(report, progress)
             self._tidy()
-            yield report
+            yield whole
+
+    def _split_anew(self, report: SyncReport, progress: Progress | None) -> SyncReport:
+        from openbook.ingest.resplit import bring_along
+
+        return bring_along(
+            report,
+            self.state / "library",
+            library=self.house.library,
+            embedder=self.house.embedder,
+            settings=self.settings.ingest,
+            progress=progress,
+        )
 
     def optimize(self, *, timeout: float | None = None) -> bool:
         """Wait for the search graph that a sync builds in the background where it pays (from 10,000 new chunks on).
