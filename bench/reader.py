@@ -59,6 +59,7 @@ def run(
     seed: int = 0,
     clocked: int = 24,
     handbook: bool = True,
+    helped: int | None = None,
     name: str = "reader",
 ) -> dict[str, Any]:
     """All arms on all kinds of items; prints the tables, writes bench/out/NAME.json, returns its results."""
@@ -84,7 +85,7 @@ def run(
         results["cases"] = cases.facts
         for adapter, of in _by_adapter({arm: known[arm][0] for arm in arms}).items():
             loaded = load(adapters[adapter] if adapter else None)
-            with Reader(loaded) as reader:
+            with Reader(loaded, embedder, helped=helped) as reader:
                 for arm in of:
                     reads = known[arm][1]
                     items = chosen(cases, with_passages if reads else {"answerable": limit})
@@ -112,7 +113,14 @@ def run(
 
 
 def quick(
-    adapters: dict[str, Path], *, rag: bool, limit: int, articles: Sequence[str], seed: int, verbose: bool
+    adapters: dict[str, Path],
+    *,
+    rag: bool,
+    limit: int,
+    articles: Sequence[str],
+    seed: int,
+    verbose: bool,
+    helped: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The figures that decide between recipes, for each adapter with passages; the last column of tables in docs."""
     half = limit // 2
@@ -120,7 +128,7 @@ def quick(
     found: dict[str, dict[str, Any]] = {}
     with held_out(articles) as (workspace, cases):
         for name in (*(["rag"] if rag or not adapters else []), *adapters):
-            with Reader(load(adapters.get(name))) as reader:
+            with Reader(load(adapters.get(name)), workspace.house.embedder, helped=helped) as reader:
                 rows = ask(name, reader, chosen(cases, limits, seed=seed), embedder=workspace.house.embedder)
                 clock = timed(reader, cases.of("answerable", 8, seed=1), reads=True)
             found[name] = {
@@ -157,7 +165,7 @@ def show(results: dict[str, Any]) -> None:
 
 def data(articles: Sequence[str]) -> None:
     """Print what the cases are made of."""
-    with held_out(articles) as (_, cases), Reader(load(None)) as reader:
+    with held_out(articles) as (workspace, cases), Reader(load(None), workspace.house.embedder) as reader:
         print(table(["cases", "n"], [[name, n] for name, n in _counts(cases).items()]))
         for kind in ("answerable", "oracle", "far"):
             lengths = [reader.length(reader.prompt(item.question, item.hits)) for item in cases.of(kind)]
@@ -196,6 +204,7 @@ def main() -> None:
         way.add_argument("--adapter", action="append", type=_named, default=[], metavar="NAME=FOLDER")
         way.add_argument("--limit", type=int, default=limit, help="answerable questions; of other kinds a part of it")
         way.add_argument("--seed", type=int, default=0, help="chooses the questions")
+        way.add_argument("--hints", type=int, help="sentences repeated before the question; default: the settings'")
     whole.add_argument("--arms", nargs="+", metavar="ARM", help="default: all the adapters given allow")
     whole.add_argument("--clocked", type=int, default=24, help="questions asked one by one for the seconds")
     whole.add_argument("--no-handbook", action="store_true")
@@ -217,6 +226,7 @@ def main() -> None:
             articles=given.articles,
             seed=given.seed,
             verbose=given.verbose,
+            helped=given.hints,
         )
     else:
         adapters = dict(given.adapter)
@@ -232,6 +242,7 @@ def main() -> None:
             seed=given.seed,
             clocked=given.clocked,
             handbook=not given.no_handbook,
+            helped=given.hints,
             name=given.name,
         )
 

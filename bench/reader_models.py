@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 from bench.common import OUT
 from openbook.answer.ask import fit
+from openbook.answer.extractive import Ranker, hints
 from openbook.answer.generators.openvino import OpenVINOGenerator
 from openbook.models import fetch
 from openbook.prompt import WITHOUT_PASSAGES
 from openbook.records import Generation, Hit, Message, ModelFiles, Sampling
+from openbook.seams import Embedder
 from openbook.settings import AnswerSettings, Models
 
 SAMPLING = Sampling(max_tokens=AnswerSettings().max_tokens)
@@ -84,8 +86,12 @@ def load(folder: Path | None) -> Loaded:
 class Reader:
     """One model loaded for many prompts; a context manager."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, embedder: Embedder | None = None, *, helped: int | None = None) -> None:
+        """`helped` sentences stand before the question, chosen with the embedder; None is what answering does."""
         import openvino_genai
+
+        self._ranker = Ranker(embedder) if embedder is not None else None
+        self._helped = AnswerSettings().hints if helped is None else helped
 
         self.loaded = loaded
         files = loaded.files
@@ -111,7 +117,10 @@ class Reader:
 
     def prompt(self, question: str, hits: Sequence[Hit] | None, *, history: Sequence[Message] = ()) -> list[Message]:
         """The messages openbook.answer.ask would render."""
-        return fit(question, hits, self._generator, SAMPLING, history=history, system=self.loaded.system)[0]
+        helped = hints(question, hits, self._ranker, most=self._helped) if hits and self._ranker else ()
+        return fit(question, hits, self._generator, SAMPLING, history=history, system=self.loaded.system, hints=helped)[
+            0
+        ]
 
     def replies(
         self, prompts: Sequence[Sequence[Message]], *, progress: Callable[[int, int], None] | None = None

@@ -68,7 +68,7 @@ def product(item: Item, text: str, embedder: Embedder, *, history: Sequence[Mess
     """What the product answers when the model says this text."""
     assistant = Assistant(
         arm="rag",
-        settings=AnswerSettings(),
+        settings=AnswerSettings(hints=0),
         library_version=lambda: 1,
         searcher=Found(item.hits),
         embedder=embedder,

@@ -32,7 +32,7 @@ _FEWER = 0.2
 """Share of the passage sets that show fewer passages than serving does, down to one."""
 _EMPTY = 0.05
 """Share of the refusals before which nothing is shown."""
-_LONGEST = 400
+_LONGEST = 500
 """Characters of a quote; of a longer sentence only the answer is learned."""
 _NUMBER = re.compile(r"\d[\d.,]*")
 
