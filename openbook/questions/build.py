@@ -28,7 +28,7 @@ from openbook.settings import Reading
 
 FOLLOWUPS = 0.1
 """Share of the questions asked as a follow-up of another."""
-SHARES: Mapping[Form, float] = {"cloze": 0.3, "heading": 0.3}
+SHARES: Mapping[Form, float] = {"cloze": 0.3, "heading": 0.4}
 """Blanks and headings are each at most this share of the questions, where there are enough others."""
 _SPARE = 2
 """Questions made per question wanted before the choice; bounds the work on a large library."""

@@ -45,7 +45,7 @@ _FINDERS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("money", re.compile(rf"(?<![\w.,$€£¥]){MONEY}")),
     ("percent", re.compile(rf"(?<![\w.,–-]){PERCENT}")),
     ("date", re.compile(rf"(?<![\w.,/–-]){DATE}(?![\w–-])")),
-    ("number", re.compile(rf"(?<![\w.,/:#–-]){NUMBER}(?![\w/:–]|[.,]\d|-\w|\()", re.IGNORECASE)),
+    ("number", re.compile(rf"(?<![\w.,/:#–-])(?<!\)\(){NUMBER}(?![\w/:–]|[.,]\d|-\w|\()", re.IGNORECASE)),
     ("name", re.compile(r"(?<![\w.])[A-Z][\w'’.-]*[\w](?: (?:(?:of|de|von|van|the|&) )?[A-Z][\w'’-]+)+")),
 )
 

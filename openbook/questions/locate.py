@@ -57,6 +57,7 @@ class _Finder:
         self._shelf = shelf
         self._names = {info.name for info in shelf.infos}
         self._text = lru_cache(maxsize=512)(self._read)
+        self._flat = lru_cache(maxsize=4096)(lambda name: _flat(self._text(name)))
         self._words = lru_cache(maxsize=20000)(content)
 
     def _read(self, name: str) -> str:
@@ -95,7 +96,8 @@ class _Finder:
 
     def _named(self, name: str, quote: str, case: Case, notes: list[str]) -> list[Span]:
         if not name:
-            found = [Span(one, *place) for one in self._all() if (place := find(quote, self._text(one)))]
+            near = [one for one in self._all() if _flat(quote) in self._flat(one)]
+            found = [Span(one, *place) for one in near if (place := find(quote, self._text(one)))]
             if not found:
                 notes.append(f"the quote {quote[:60]!r} stands in no document; mend or remove it")
             return [self._narrowed(span, case.gold) for span in found]
@@ -137,10 +139,11 @@ class _Finder:
         return [info.name for info in self._shelf.infos]
 
     def _known(self, name: str) -> str | None:
-        """The document of this name, or the only one whose path ends so."""
+        """The document of this name, or the only one of which one path ends in the other."""
         if name in self._names:
             return name
-        ending = [one for one in self._names if one.endswith(f"/{name.lstrip('/')}")]
+        bare = name.lstrip("/")
+        ending = [one for one in self._names if one.endswith(f"/{bare}") or bare.endswith(f"/{one}")]
         return ending[0] if len(ending) == 1 else None
 
     def _narrowed(self, span: Span, gold: Sequence[str]) -> Span:
@@ -153,9 +156,9 @@ class _Finder:
         wanted = content(case.question) - content(" ".join(case.gold))
         scored: list[tuple[float, Span]] = []
         for name in names:
-            text = self._text(name)
-            if not any(_evened(one)[0] in _evened(text)[0] for one in case.gold):
+            if not any(_flat(one) in self._flat(name) for one in case.gold):
                 continue
+            text = self._text(name)
             chunks = self._shelf.chunks(name)
             for start, end in _everywhere(case.gold, text):
                 shared = max(
@@ -211,9 +214,15 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
+_FLAT = {**_QUOTES, **dict.fromkeys(map(ord, "*_`İ"))}
 
 
-@lru_cache(maxsize=1024)
+def _flat(text: str) -> str:
+    """The same as `_evened` without offsets, quickly."""
+    return " ".join(text.translate(_FLAT).lower().split())
+
+
+@lru_cache(maxsize=32)
 def _evened(text: str) -> tuple[str, tuple[int, ...]]:
     """Lower case, single spaces, plain quotation marks, no emphasis, with the offset of each character that is left."""
     kept: list[str] = []

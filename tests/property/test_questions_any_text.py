@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openbook import questions
 from openbook.questions.draft import plain
 from openbook.questions.endpoint import parse
-from openbook.questions.locate import find
+from openbook.questions.locate import _evened, _flat, find
 from openbook.records import Case, Span
 from openbook.settings import Reading
 from tests.questions_library import MemoryLibrary
@@ -98,3 +98,9 @@ def test_what_is_found_is_inside_the_text(text: str, quote: str) -> None:
 @given(st.text(alphabet='{}[]",:qQuestionanswer 1\\\n', max_size=80))
 def test_any_reply_of_a_model_can_be_read(reply: str) -> None:
     assert all(question and answer for question, answer in parse(reply))
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS)
+def test_the_quick_evening_equals_the_one_with_offsets(text: str) -> None:
+    assert _flat(text) == _evened(text)[0]
