@@ -83,7 +83,7 @@ class _Finder:
             spans = self._searched(case, notes)
         spans = list(dict.fromkeys(spans))[:_MOST]
         documents = dict.fromkeys(span.document for span in spans)
-        if len(documents) > 1:
+        if len(documents) > 1 and not sources:
             notes.append(
                 f"the answer stands in {len(documents)} documents, all of which count: "
                 f"{', '.join(map(repr, documents))}"
