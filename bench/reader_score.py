@@ -150,7 +150,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Share | float]:
             with_product = some[0].answer is not None
             for name, holds in {**_ANSWERING, **(_PRODUCT if with_product else {})}.items():
                 add(f"{kind}: {name}", some, holds)
-            if kind != "oracle":
+            if kind != "oracle" and with_product:
                 add(f"{kind}: naming always [1] would be right", some, lambda row: 1 in row.right)
             found[f"{kind}: answer tokens, median"] = statistics.median(row.tokens for row in some)
     refusing = [row for row in rows if row.kind in REFUSED]
