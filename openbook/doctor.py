@@ -38,7 +38,7 @@ def examine(root: Path | None, settings: Settings) -> list[Finding]:
         _processor(),
         _disk("workspace", root or Path.cwd()),
         _disk("model cache", cache_dir()),
-        *_models(settings),
+        *_models(root or Path.cwd(), settings),
         _training(),
         *([_library(root, settings)] if root is not None else []),
     ]
@@ -96,10 +96,12 @@ def _disk(topic: str, folder: Path) -> Finding:
     return Finding(topic, "ok", says)
 
 
-def _models(settings: Settings) -> list[Finding]:
-    findings = [_model("embedder", settings.models.embedder)]
+def _models(root: Path, settings: Settings) -> list[Finding]:
+    from openbook.assemble import placed
+
+    findings = [_model("embedder", placed(settings.models.embedder, root))]
     if settings.models.reranker:
-        findings.append(_model("reranker", settings.models.reranker))
+        findings.append(_model("reranker", placed(settings.models.reranker, root)))
     if settings.models.generator == "endpoint":
         findings.append(_endpoint(settings))
     elif settings.models.generator == "extractive":

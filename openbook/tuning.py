@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbook.assemble import EXTRACTIVE, House, offline
+from openbook.assemble import EXTRACTIVE, House
 from openbook.errors import SettingsError, UsageError
 from openbook.records import Answer, Case, Chunk, Document, Scope
 from openbook.settings import Ingest, LibrarySettings, Settings
@@ -115,13 +115,9 @@ def _store(house: House, folder: Path) -> Library:
 def _reranker(house: House, name: str) -> Reranker:
     if name == house.settings.models.reranker and house.reranker is not None:
         return house.reranker
-    from openbook.models import fetch
     from openbook.retrieve.rerank import OpenVINOReranker
 
-    files = fetch.ensure(name, offline=offline(house.settings))
-    if files.kind != "reranker":
-        raise SettingsError(f"{name!r} is a {files.kind}, not a reranker; choose one with: openbook models list")
-    return OpenVINOReranker(files)
+    return OpenVINOReranker(house.model_files(name, "reranker"))
 
 
 def _answer(house: House, settings: Settings, searcher: Searcher, case: Case, scope: Scope) -> Answer:

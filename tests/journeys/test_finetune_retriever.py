@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
-from openbook import Workspace, retriever
+from openbook import Workspace, doctor, retriever
 from openbook.errors import ExamplesError
 from openbook.finetune.retriever import tune
 from openbook.finetune.retriever.recipe import recipe
@@ -106,6 +106,8 @@ def test_without_a_gain_the_old_embedder_stays_unless_forced(desk: Path) -> None
         assert result.folder == desk / ".openbook/embedders/tuned/2"
         assert workspace.settings.models.embedder == ".openbook/embedders/tuned/2"
         assert len(workspace.search("a b", k=3)) == 3
+        (told,) = [one for one in doctor.examine(desk, workspace.settings) if one.topic == "embedder"]
+        assert told.state == "ok"
 
 
 def test_a_kill_in_the_middle_of_training_leaves_the_old_embedder_serving(desk: Path) -> None:
