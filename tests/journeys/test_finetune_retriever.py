@@ -107,7 +107,7 @@ def test_without_a_gain_the_old_embedder_stays_unless_forced(desk: Path) -> None
         assert workspace.settings.models.embedder == ".openbook/embedders/tuned/2"
         assert len(workspace.search("a b", k=3)) == 3
         (told,) = [one for one in doctor.examine(desk, workspace.settings) if one.topic == "embedder"]
-        assert told.state == "ok"
+        assert told.level == "ok"
 
 
 def test_a_kill_in_the_middle_of_training_leaves_the_old_embedder_serving(desk: Path) -> None:
