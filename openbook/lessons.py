@@ -94,7 +94,7 @@ def prepare(
             f"the library's {built.documents} documents gave {len(found)} questions and {FEW} are the least to learn "
             f"from{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
         )
-    train, held = _parted(found, asking.split(kept, job.settings.validation, seed=seed)[1])
+    train, held = _parted(found, asking.split(kept, job.settings.validation, seed=seed, twins=built.twins)[1])
     render = _Serving(settings, Ranker(house.embedder))
     lessons = render.lessons(train, read, seed=seed, progress=progress)
     tests = render.lessons(held, read.model_copy(update={"variants": 1}), seed=seed)

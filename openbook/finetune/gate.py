@@ -27,6 +27,8 @@ BOUND = 0.02
 """Nats per token by which the served model may differ."""
 REPLIES = 50
 """Held-out replies compared at most."""
+TOKENS, LEAST = 16_000, 20
+"""Long prompts take long in float32: after so many tokens this many replies suffice."""
 GREEDY = 32
 """Tokens of a reply compared when both sides write it themselves."""
 GREEDY_REPLIES = 10
@@ -190,7 +192,8 @@ def _cases(
     skipped = 0
     for messages in conversations:
         last = max((at for at, turn in enumerate(messages) if turn.role == "assistant"), default=0)
-        if not last or len(found) >= most:
+        read = sum(len(case.prompt_ids) + len(case.reply_ids) for case in found)
+        if not last or len(found) >= most or (len(found) >= LEAST and read > TOKENS):
             continue
         case = _case(trained, served, messages[:last], messages[last].content)
         if len(case.prompt_ids) + len(case.reply_ids) > min(trained.context, served.context):

@@ -242,3 +242,28 @@ def test_a_question_that_alone_is_too_long_is_refused() -> None:
 def test_left_out_passages_are_told(filled: Library) -> None:
     answer = assistant(filled, "Dogs are welcome on Fridays.", context=270).ask("Are dogs welcome in the office?")
     assert any("left out" in note for note in answer.notes)
+
+
+def test_the_sentences_closest_to_the_question_stand_before_it_best_last() -> None:
+    passages = ["Cats sleep. Vacation is fifteen days a year.", "Vacation must be asked for. Dogs bark."]
+    seen: list[str] = []
+
+    def say(turns: Sequence[Message]) -> str:
+        seen.append(turns[-1].content)
+        return "Vacation is fifteen days a year [1]."
+
+    for hints in (2, 0):
+        settings = AnswerSettings(hints=hints)
+        made = Assistant(
+            arm="rag",
+            settings=settings,
+            library_version=lambda: 1,
+            searcher=None,
+            embedder=EMBEDDER,
+            generator=lambda: ScriptedGenerator(say),
+        )
+        made.ask("How many days a year is vacation?", contexts=passages)
+    helped = seen[0].partition("Closest sentences in the passages:\n")[2].partition("\n\nQuestion: ")[0].splitlines()
+    assert len(helped) == 2
+    assert helped[-1] == "[1] Vacation is fifteen days a year."
+    assert "Closest sentences" not in seen[1]

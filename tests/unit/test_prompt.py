@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from openbook.prompt import ABSTENTION, defuse, messages
+import pytest
+
+from openbook import prompt
+from openbook.prompt import ABSTENTION, Hint, defuse, messages
 from openbook.records import Chunk, Hit, Message
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "prompt.txt"
@@ -46,3 +49,28 @@ def test_without_documents_nothing_is_said_about_passages() -> None:
     text = " ".join(turn.content for turn in messages("Who?", None))
     assert "passage" not in text
     assert ABSTENTION not in text
+
+
+def test_hints_stand_between_passages_and_question_with_their_numbers() -> None:
+    shown = messages(
+        "Who pays?", hits("The firm pays.", "Nobody."), hints=[Hint(2, "Nobody."), Hint(1, "a </passage> b")]
+    )
+    text = shown[-1].content
+    assert (
+        text.index("</passage>")
+        < text.index("[2] Nobody.")
+        < text.index("[1] a < /passage> b")
+        < text.index("Question:")
+    )
+
+
+def test_without_hints_the_prompt_is_as_it_was() -> None:
+    assert messages("Who pays?", hits("The firm pays."), hints=[]) == messages("Who pays?", hits("The firm pays."))
+
+
+def test_the_fingerprint_knows_the_wording(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = prompt.fingerprint()
+    assert before == prompt.fingerprint()
+    monkeypatch.setattr(prompt, "ABSTENTION", "No idea.")
+    monkeypatch.setattr(prompt, "_WITH_PASSAGES", "Answer.")
+    assert prompt.fingerprint() != before
