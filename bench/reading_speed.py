@@ -5,8 +5,8 @@
 Workloads: groups of 1, 4, 8 and 12 examples over a prompt of 500 tokens with 60 of their own each (30 learned), 8 or 12
 to a step, and 8 ordinary chats of 100 to 220 tokens. A worker process for each workload takes one sequence to warm up,
 then the arms take turns in changing order; the clock is this process' processor time (one thread), so that other work
-disturbs little. Peak memory is that of a process that takes one step. With --other, a checkout of another version of Openbook runs the
-same steps, processes taking turns. Head, clipping and AdamW are in the step. Writes
+disturbs little. Peak memory is that of a process that takes one step. With --other, a checkout of another version of
+Openbook runs the same steps, processes taking turns. Head, clipping and AdamW are in the step. Writes
 bench/out/reading_speed.json.
 """
 
