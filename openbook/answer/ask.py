@@ -218,7 +218,10 @@ class Assistant:
         if self._arm in ("base", "tuned"):
             return _Found((), self._version(), 0.0, asked=None)
         if contexts is not None:
-            return _Found(tuple(_given(contexts)), self._version(), 0.0, asked=None)
+            if self._ranker is None:
+                return _Found(tuple(_given(contexts)), self._version(), 0.0, asked=None)
+            asked = standalone(question, history)
+            return _Found(self._ranker.measured(asked, list(_given(contexts))), self._version(), 0.0, asked)
         if self._searcher is None:
             raise OpenbookError(f"arm {self._arm!r} needs a library to search")
         started = time.perf_counter()

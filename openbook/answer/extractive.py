@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,11 @@ class Ranker:
                 )
                 found.append(Best(index, span, text, score))
         return sorted(found, key=lambda one: -one.score)
+
+    def measured(self, question: str, hits: Sequence[Hit]) -> tuple[Hit, ...]:
+        """The hits with their cosine to the question, as a search by vectors would give it."""
+        vector = self._asked(question)
+        return tuple(replace(hit, dense_score=float(self._prepared(hit.chunk)[1][0] @ vector)) for hit in hits)
 
     def _ask(self, question: str) -> Vector:
         vector: Vector = self._embedder.embed([question], kind="query")[0]
