@@ -174,5 +174,6 @@ def _library(root: Path, settings: Settings) -> Finding:
     if found is not None and found.current.name not in ("", named):
         return Finding("library", "weak", f"{facts}; the settings name the embedder {named!r}", "openbook migrate")
     if found is not None and found.coming is not None:
-        return Finding("library", "ok", f"{facts}; a migration is unfinished", "openbook migrate goes on with it")
+        says = f"{facts}; a migration to {found.coming.name!r} is unfinished"
+        return Finding("library", "ok", says, f"openbook migrate --to {found.coming.name}")
     return Finding("library", "ok", facts)

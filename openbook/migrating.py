@@ -270,7 +270,7 @@ def _refuse_worse(compared: Sequence[Compared], source: str, target: str) -> Non
             raise LibraryError(
                 f"{target!r} finds less than {source!r}: {one.measure} falls from {one.before:.3f} to {one.after:.3f} "
                 f"on {one.n} questions (difference {one.low:+.3f} to {one.high:+.3f}), so the library stays as it was; "
-                "its vectors are kept, switch nevertheless with: openbook migrate --anyway"
+                f"its vectors are kept, switch nevertheless with: openbook migrate --to {target} --anyway"
             )
 
 
@@ -323,7 +323,7 @@ def _embed_aside(house: House, name: str, done: _Done, progress: Progress | None
         if child.wait():
             raise LibraryError(
                 f"the process that embeds ended with {child.returncode}; what it did is kept, go on with: "
-                "openbook migrate"
+                f"openbook migrate --to {name}"
             )
     finally:
         child.kill()

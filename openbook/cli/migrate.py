@@ -10,7 +10,7 @@ import click
 from openbook.cli.common import err, example, json_option, opened, out, print_json, progress_bar, workspace_option
 
 if TYPE_CHECKING:
-    from openbook.records import Case, Migration
+    from openbook.records import Migration
 
 
 @click.command()
@@ -41,6 +41,7 @@ def migrate(
     from dataclasses import asdict
 
     from openbook.errors import UsageError
+    from openbook.questions import read
 
     alone = [flag for flag, given in (("--roll-back", roll_back), ("--drop-previous", drop_previous)) if given]
     if len(alone) > 1 or (alone and (embedder is not None or cases or dry_run or anyway)):
@@ -57,7 +58,9 @@ def migrate(
         if roll_back:
             found = ws.migration_roll_back(progress=progress)
         else:
-            asked = _read(cases)
+            asked = read([cases] if cases else [])
+            for problem in asked.problems:
+                err().print(problem, style="yellow", markup=False)
             found = ws.migrate(embedder=embedder, cases=asked, dry_run=dry_run, anyway=anyway, progress=progress)
     if as_json:
         print_json(asdict(found))
@@ -65,14 +68,6 @@ def migrate(
     out().print(_text(found), end="", markup=False)
     for note in found.notes:
         err().print(note, style="yellow", markup=False)
-
-
-def _read(cases: Path | None) -> list[Case]:
-    if cases is None:
-        return []
-    from openbook.questions import read
-
-    return list(read([cases]))
 
 
 def _text(found: Migration) -> str:

@@ -122,7 +122,7 @@ class Changeover:
             self._forget()
             raise LibraryError(
                 f"the new search index holds {found} chunks where the catalog has {stored}, so it was damaged and is "
-                "thrown away; the library is as it was; run again: openbook migrate"
+                f"thrown away; the library is as it was; run again: openbook migrate --to {self.made.name}"
             )
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:

@@ -124,6 +124,14 @@ def test_the_command_foresees_migrates_goes_back_and_drops(desk: Workspace, mode
     assert "goes with no other option" in _run(desk, "migrate", "--roll-back", "--dry-run", expect=2)
 
 
+def test_a_line_of_the_cases_that_cannot_be_used_is_said(
+    desk: Workspace, models: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "asked.jsonl").write_text('{"question": "Who?"}\n', encoding="utf-8")
+    told = _run(desk, "migrate", "--to", models[1], "--dry-run", "--cases", str(tmp_path / "asked.jsonl")).stderr
+    assert "asked.jsonl:1: question 'Who?' has no \"answer\"" in " ".join(told.split())
+
+
 def test_a_folder_of_models_that_is_not_there_is_one_sentence(desk: Workspace) -> None:
     with pytest.raises(ModelError, match="nosuch"):
         desk.migrate(embedder="nosuch")
@@ -147,7 +155,7 @@ def test_cases_that_find_less_keep_the_library_as_it_was(desk: Workspace, models
     assert [(one.measure, one.n) for one in found.compared] == [("recall@5", 5), ("mrr@10", 5)]
     assert found.compared[1].before == 1.0
     worse = Compared("recall@5", 0.9, 0.5, -0.4, -0.5, -0.3, 40)
-    with pytest.raises(Refused, match=r"recall@5 falls from 0.900 to 0.500 .* openbook migrate --anyway"):
+    with pytest.raises(Refused, match=r"recall@5 falls from 0.900 to 0.500 .* openbook migrate --to new --anyway"):
         _refuse_worse((worse,), "old", "new")
 
 
@@ -238,6 +246,8 @@ def test_ctrl_c_keeps_the_library_as_it_was_and_the_next_run_goes_on(
         desk.migrate(embedder=models[1], progress=stop)
     assert desk.search("vacation days") == expected
     assert desk.settings.models.embedder == models[0]
+    library = next(one for one in examine(desk.root, desk.settings) if one.topic == "library")
+    assert library.todo == f"openbook migrate --to {models[1]}"
     monkeypatch.setattr("openbook.migrating._FEW", 500)
     assert desk.migrate(embedder=models[1]).switched
 
