@@ -1,8 +1,8 @@
 """Trains the readers that bench.reader compares: the one that ships, its seeds, and one choice changed at a time.
 
 python -m bench.reader_train FOLDER                      the reader, seed 0
-python -m bench.reader_train FOLDER --seed 1 reader closed
-python -m bench.reader_train FOLDER --quick answer random    ablations: each question once instead of three times
+python -m bench.reader_train FOLDER --seed 1 --bare reader closed
+python -m bench.reader_train FOLDER --quick answer random    ablations: each question once instead of twice
 
 FOLDER is made when it is new (bench.reader_data). Prints the folder of each adapter, for bench.reader --adapter.
 """
@@ -34,7 +34,11 @@ RUNS: dict[str, Mapping[str, object]] = {
 conversations without documents."""
 
 
-def train(folder: Path, name: str, *, seed: int, quick: bool) -> dict[str, Any]:
+_BARE = {"checks": 1, "scored": 8, "probes": 0}
+"""What a training needs that is only compared by bench.reader."""
+
+
+def train(folder: Path, name: str, *, seed: int, quick: bool, bare: bool) -> dict[str, Any]:
     """Train one of RUNS in the workspace; what came of it."""
     differs = dict(RUNS[name])
     hints = differs.pop("answer.hints", 3)
@@ -46,7 +50,7 @@ def train(folder: Path, name: str, *, seed: int, quick: bool) -> dict[str, Any]:
                 [folder / "closed.jsonl"], name=label, settings={"seed": seed, "metric": "loss", "probes": 0}
             )
         else:
-            fast = {"reading.variants": 1, "checks": 1, "scored": 8, "probes": 0} if quick else {}
+            fast = {"reading.variants": 1, **_BARE} if quick else _BARE if bare else {}
             result = workspace.finetune(
                 name=label,
                 recipe=RECIPE,
@@ -70,14 +74,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; default: reader")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="each question once; for ablations")
+    parser.add_argument("--bare", action="store_true", help="no probes of forgetting and few checks; for more seeds")
     given = parser.parse_args()
     if unknown := set(given.names) - set(RUNS):
         parser.error(f"unknown {', '.join(sorted(unknown))}; choose from {', '.join(RUNS)}")
     if not (given.folder / "openbook.toml").exists():
         reader_data.write(given.folder)
     for name in given.names or ["reader"]:
-        print(name, json.dumps(train(given.folder, name, seed=given.seed, quick=given.quick)), flush=True)
+        print(
+            name, json.dumps(train(given.folder, name, seed=given.seed, quick=given.quick, bare=given.bare)), flush=True
+        )
 
 
 if __name__ == "__main__":
