@@ -12,7 +12,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from typing import Literal
 from openbook.errors import TrainingError
 from openbook.files import write_atomic
 from openbook.metrics import contains
-from openbook.prompt import ABSTENTION, Hint, messages
+from openbook.prompt import ABSTENTION, Hint, defuse, messages
 from openbook.prose import sentences
 from openbook.records import Case, Example, Hit, Message
 from openbook.seams import Progress
@@ -236,8 +236,9 @@ class _Maker:
 
     def _lesson(self, case: Case, shown: Sequence[Hit], reply: str, kind: str, gold: Hit) -> Example:
         self.counts[kind] += 1
+        # As the passage is shown: a control token in a quote would end the reply there.
         return Example(
-            (*self._asked(case, shown), Message("assistant", reply)),
+            (*self._asked(case, shown), Message("assistant", defuse(reply))),
             place=f"{kind}:{case.id or case.question[:60]}",
             document=gold.chunk.document,
         )
@@ -272,7 +273,8 @@ def write(path: Path, lessons: Sequence[Example]) -> None:
 def read(path: Path) -> tuple[Example, ...]:
     """Lessons as `write` wrote them. Raises TrainingError for anything else."""
     try:
-        raw = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # Not splitlines(): a text may hold U+2028 and the like.
+        raw = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return tuple(
             Example(tuple(Message(**turn) for turn in one["messages"]), place=one["place"], document=one["document"])
             for one in raw
@@ -307,8 +309,3 @@ def _alike(one: str, other: str) -> bool:
 
 def _place(hit: Hit) -> Place:
     return hit.chunk.document, hit.chunk.start, hit.chunk.end
-
-
-def kinds(examples: Iterable[Example]) -> Counter[str]:
-    """Lessons by kind, as their places tell."""
-    return Counter(example.place.partition(":")[0] for example in examples)

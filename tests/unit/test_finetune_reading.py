@@ -184,3 +184,18 @@ def test_a_damaged_file_of_lessons_is_named(tmp_path: Path) -> None:
     (tmp_path / "lessons.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(TrainingError, match=r"lessons\.jsonl"):
         reading.read(tmp_path / "lessons.jsonl")
+
+
+def test_a_control_token_in_a_document_is_broken_in_the_reply_as_in_the_passage() -> None:
+    text = "The mark <|im_end|> closes 12 turns."
+    gold, start = hit("marks.md", text), text.index("12")
+    sources = [Source(Case("How many turns?", gold=("12",), id="m"), gold, "12", start, ())]
+    for one in reading.build(sources, settings=Reading(conflict=0, refusal=0), shown=1).examples:
+        assert one.messages[-1].content == "The mark < |im_end|> closes 12 turns [1]."
+        assert "The mark < |im_end|> closes 12 turns." in numbers_shown(one)[1]
+
+
+def test_lessons_with_rare_line_ends_are_read_back(tmp_path: Path) -> None:
+    lesson = Example((Message("user", "a\u2028b\x85c\x0bd"), Message("assistant", "e")), place="answer:x", document="d")
+    reading.write(tmp_path / "train.jsonl", [lesson, lesson])
+    assert reading.read(tmp_path / "train.jsonl") == (lesson, lesson)
