@@ -185,6 +185,7 @@ def _changeover(house: House, target: Embedder, name: str, library: StoredLibrar
 
 def _foreseen(house: House, standing: Standing, target: Embedder, name: str) -> Migration:
     from openbook.library.migration import sample
+    from openbook.library.opening import index_size
 
     texts = sample(_folder(house), settings=house.settings.library, count=64)
     target.embed(texts[:4], kind="document")
@@ -199,7 +200,9 @@ def _foreseen(house: House, standing: Standing, target: Embedder, name: str) -> 
         standing.chunks / speed if speed else 0.0,
         speed,
         library_version=standing.version,
-        notes=(f"needs about {standing.room(target.dimensions) / 1e6:,.0f} MB of disk while both are kept",),
+        notes=(
+            f"needs about {index_size(standing.chunks, target.dimensions) / 1e6:,.0f} MB of disk while both are kept",
+        ),
         dry_run=True,
     )
 

@@ -17,7 +17,7 @@ from openbook.errors import LibraryError
 from openbook.library import generations, pieces
 from openbook.library.generations import NEXT, PREVIOUS, Made, Store
 from openbook.library.index import ACL, BATCH, BORN, DIED, DOC, Index, OneOf, Point, Where
-from openbook.library.opening import catalog_in, room_in, standing
+from openbook.library.opening import catalog_in, index_size, room_in, standing
 from openbook.library.owner import Ownership
 from openbook.library.pieces import Piece
 from openbook.library.stored import StoredLibrary, outside
@@ -64,11 +64,13 @@ class Changeover:
             if generations.current(facts).embedder == embedder.fingerprint:
                 raise LibraryError(f"the library uses {embedder.fingerprint!r} already; there is nothing to do")
             self._store = Store(folder, settings, facts["library"])
-            if not settings.qdrant_url:
-                there = standing(folder, settings=settings)
-                room_in(folder)(there.room(embedder.dimensions) if there is not None else 0)
+            room = None if settings.qdrant_url else room_in(folder)
+            if room is not None:
+                room(0)
             self.made, self.index = self._taken(facts, name, library)
             undo.callback(self._close_index)
+            if room is not None:
+                room(index_size(self.missing, embedder.dimensions))
             self._undo = undo.pop_all()
 
     @property

@@ -94,9 +94,10 @@ class Standing:
     chunks: int
     """Of all kept versions."""
 
-    def room(self, dimensions: int) -> int:
-        """Bytes that an index of other vectors takes while it is built."""
-        return 2 * self.chunks * (4 * dimensions + _POINT)
+
+def index_size(chunks: int, dimensions: int) -> int:
+    """Bytes that so many chunks take in an index while it is built."""
+    return 2 * chunks * (4 * dimensions + _POINT)
 
 
 def standing(folder: Path, *, settings: LibrarySettings) -> Standing | None:
