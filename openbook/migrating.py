@@ -192,6 +192,7 @@ def _foreseen(house: House, standing: Standing, target: Embedder, name: str) -> 
     began = time.perf_counter()
     target.embed(texts, kind="document")
     speed = len(texts) / (time.perf_counter() - began) if texts else 0.0
+    size = index_size(standing.chunks, target.dimensions)
     return Migration(
         _called(standing),
         name,
@@ -200,9 +201,7 @@ def _foreseen(house: House, standing: Standing, target: Embedder, name: str) -> 
         standing.chunks / speed if speed else 0.0,
         speed,
         library_version=standing.version,
-        notes=(
-            f"needs about {index_size(standing.chunks, target.dimensions) / 1e6:,.0f} MB of disk while both are kept",
-        ),
+        notes=(f"needs about {size / 1e6:,.0f} MB of disk while both are kept",),
         dry_run=True,
     )
 

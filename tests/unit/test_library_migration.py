@@ -179,15 +179,15 @@ def test_dropping_what_is_kept_for_roll_back(tmp_path: Path) -> None:
 
 def test_only_what_is_missing_needs_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = opened(tmp_path)
-    put(library, "a.md", "alpha one", "alpha two")
+    put(library, "a.md", *(f"alpha {number}" for number in range(300)))
     with closing(changeover(tmp_path)) as coming:
-        assert coming.fill() == 2
+        assert coming.fill() == 300
     usage = shutil.disk_usage(tmp_path)
     nearly_full = usage._replace(free=65 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: nearly_full)
     assert migrated(tmp_path, library) == 0
     assert migrated(tmp_path, library, to=OLD) == 0, "rolling back"
-    put(library, "b.md", *(f"beta {number}" for number in range(300)))
+    drop_previous(tmp_path, library, settings=LibrarySettings())
     with pytest.raises(LibraryError, match="free some space"):
         changeover(tmp_path, library=library)
     library.close()
