@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from openbook.finetune import examples as conversations
 from openbook.finetune import reading
 from openbook.finetune.reading import Source
 from openbook.metrics import contains
-from openbook.prompt import Hint, messages
+from openbook.prompt import Hint, defuse, messages
 from openbook.records import Case, Chunk, Example, Hit, Message, Scope
 from openbook.seams import Progress
 from openbook.settings import Reading, Settings
@@ -74,19 +74,20 @@ def prepare(
 
     library, searcher, settings = house.library, house.searcher, house.settings
     read, seed = job.reading or settings.reading, job.settings.seed
-    version = library.version()
     given = asking.read(job.questions) if job.questions else []
     built = asking.build(library, given=given, generator=_teacher(house), settings=read, seed=seed, progress=progress)
     folder.mkdir(parents=True)
     reviewed = asking.review(built.cases, read.review, seed, ask=review)
     reviewed_page(reviewed, folder)
     kept = reviewed.kept(built.cases)
+    # One version throughout, and nothing that the groups of this training may not see.
+    scope = Scope(read.groups, version=built.version)
     found, left_out = sources(
         kept,
         library=library,
         searcher=searcher,
         shown=settings.answer.passages,
-        groups=read.groups,
+        scope=scope,
         progress=progress,
     )
     if len(found) < FEW:
@@ -98,12 +99,13 @@ def prepare(
     render = _Serving(settings, Ranker(house.embedder))
     lessons = render.lessons(train, read, seed=seed, progress=progress)
     tests = render.lessons(held, read.model_copy(update={"variants": 1}), seed=seed)
-    voiced = in_voice(_conversations(job), searcher=searcher, render=render)
+    apart = {span.document for one in held for span in one.case.spans}
+    voiced = in_voice(_conversations(job), searcher=searcher, render=render, scope=scope, apart=apart)
     reading.write(folder / TRAIN, [*lessons.examples, *voiced])
     reading.write(folder / HELD, tests.examples)
     _write_questions(folder / "questions.jsonl", kept)
     facts = {
-        "version": version,
+        "version": built.version,
         "documents": built.documents,
         "serving": house.serving(),
         "reading": read.model_dump(),
@@ -116,7 +118,7 @@ def prepare(
         "review": reviewed.facts(),
         "lessons": {**lessons.counts, "voice": len(voiced)},
         "held": dict(tests.counts),
-        "notes": [*built.notes, *_moved(version, library.version())],
+        "notes": [*built.notes, *_moved(built.version, library.version())],
     }
     write_atomic(folder / "lessons.json", json.dumps(facts, ensure_ascii=False, indent=1))
     return Prepared(folder, facts)
@@ -133,22 +135,25 @@ def sources(
     library: Library,
     searcher: Searcher,
     shown: int,
-    groups: Sequence[str] = (),
+    scope: Scope,
     progress: Progress | None = None,
 ) -> tuple[list[Source], Mapping[str, int]]:
-    """Each question with the passage that holds its answer and what is found for it; and why others were left out."""
+    """Each question with the passage that holds its answer and what is found for it; and why others were left out.
+
+    Passages are those of the scope's version; the cases' spans must be too.
+    """
     chunks: dict[str, list[Chunk]] = {}
     found: list[Source] = []
     left_out: Counter[str] = Counter()
     for done, case in enumerate(cases):
         if progress and done % 50 == 0:
             progress("passages", done, len(cases))
-        place = _holding(case, library, chunks)
+        place = _holding(case, library, scope.version, chunks)
         if place is None:
             left_out["no passage holds the answer"] += 1
             continue
         asked = standalone(case.question, case.history)
-        hits = searcher.search(asked, k=shown + _BESIDE, scope=Scope(tuple(groups))).hits
+        hits = searcher.search(asked, k=shown + _BESIDE, scope=scope).hits
         found.append(Source(case, Hit(place[0], score=0.0), place[2], place[1], hits))
     if progress:
         progress("passages", len(cases), len(cases))
@@ -192,31 +197,38 @@ class _Serving:
         )
 
 
-def in_voice(examples: Sequence[Example], *, searcher: Searcher, render: _Serving) -> list[Example]:
-    """The user's own conversations as answers from passages, where what is found bears out what was replied."""
-    settings = render.settings
+def in_voice(
+    examples: Sequence[Example], *, searcher: Searcher, render: _Serving, scope: Scope, apart: Collection[str] = ()
+) -> list[Example]:
+    """The user's own conversations as answers from passages, where what is found bears out what was replied.
+
+    What is borne out by a document held out (`apart`) is left out.
+    """
     lessons = []
     for example in examples:
         turns = [turn for turn in example.messages if turn.role != "system"]
         if len(turns) < 2 or turns[-2].role != "user":
             continue
         *history, asked, reply = turns
-        scope = Scope(settings.reading.groups)
-        hits = searcher.search(standalone(asked.content, history), k=settings.answer.passages, scope=scope).hits
+        searched = standalone(asked.content, history)
+        hits = searcher.search(searched, k=render.settings.answer.passages, scope=scope).hits
         checked = check(reply.content, hits, question=asked.content)
         supported = sum(one.supported for one in checked.sentences)
-        if supported and supported >= _SUPPORTED * len(checked.sentences):
+        cited = [one.document for one in checked.citations]
+        if supported and supported >= _SUPPORTED * len(checked.sentences) and not any(one in apart for one in cited):
             case = Case(asked.content, history=tuple(history))
-            made = (*render.prompt(case, hits), Message("assistant", checked.text))
-            lessons.append(Example(made, place=f"voice:{example.place}", document=hits[0].chunk.document))
+            made = (*render.prompt(case, hits), Message("assistant", defuse(checked.text)))
+            lessons.append(Example(made, place=f"voice:{example.place}", document=cited[0]))
     return lessons
 
 
-def _holding(case: Case, library: Library, chunks: dict[str, list[Chunk]]) -> tuple[Chunk, int, str] | None:
+def _holding(
+    case: Case, library: Library, version: int | None, chunks: dict[str, list[Chunk]]
+) -> tuple[Chunk, int, str] | None:
     """The passage that holds an answer of the case, where it starts in it, and its words."""
     for span in case.spans:
         if span.document not in chunks:
-            chunks[span.document] = [chunk for _, chunk in library.chunks_of(span.document)]
+            chunks[span.document] = [chunk for _, chunk in library.chunks_of(span.document, version=version)]
         for chunk in chunks[span.document]:
             if chunk.start <= span.start and span.end <= chunk.end:
                 start = span.start - chunk.start
@@ -240,7 +252,13 @@ def _parted(found: Sequence[Source], held: Sequence[Case]) -> tuple[list[Source]
 
 
 def _conversations(job: Job) -> tuple[Example, ...]:
-    return conversations.read(job.data, mapping=job.mapping).examples if job.data else ()
+    """Those that are learned: what the training will hold out must not come back as a lesson."""
+    if not job.data:
+        return ()
+    every = conversations.read(job.data, mapping=job.mapping).examples
+    if job.validation:
+        return every
+    return conversations.split(every, job.settings.validation, seed=job.settings.seed)[0]
 
 
 def _why(rejected: Mapping[str, int]) -> str:

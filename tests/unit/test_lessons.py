@@ -1,0 +1,79 @@
+"""Lessons made from a library: nothing in them that this training may not see or holds out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from openbook import lessons
+from openbook.assemble import House
+from openbook.finetune import examples, reading
+from openbook.finetune.job import job_of
+from openbook.records import Change, Example
+from openbook.retrieve.embed import FakeEmbedder
+from openbook.settings import Finetune, Reading, Settings
+from tests import migrations
+
+TOWNS = "Abbeville Bolton Cressing Dornoch Elmswell Farnham Gandalf Hovingham Ilkley Jurby Kentmere Lundy".split()
+SECRET = "The town of Zzyzx has 99 vaults in its district."
+EMBEDDER = FakeEmbedder(dimensions=256)
+
+
+def told(number: int, town: str) -> str:
+    facts = (("bridges", 10), ("schools", 40), ("libraries", 70))
+    return " ".join(f"The town of {town} has {base + number} {what} in its district." for what, base in facts)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """Towns open to all and one for managers only, whose workspace would let managers' documents be learned."""
+    made = House(tmp_path, Settings(reading=Reading(groups=("managers",))))
+    made.change_embedder(EMBEDDER)
+    with closing(made):
+        texts = {f"{town}.md": (told(number, town), ("*",)) for number, town in enumerate(TOWNS)}
+        texts["zzyzx.md"] = (SECRET, ("managers",))
+        put = [migrations.entry(name, text, embedder=EMBEDDER, acl=acl) for name, (text, acl) in texts.items()]
+        made.library.commit(Change(put=put, embedder=EMBEDDER.fingerprint))
+        yield made
+
+
+def prepared(house: House, *, groups: list[str]) -> tuple[list[Example], list[Example], tuple[Example, ...]]:
+    """(lessons to learn, lessons held out, conversations held out)."""
+    towns = [*enumerate(TOWNS)]
+    chats = [(f"How many schools has {town}?", f"The town of {town} has {40 + n} schools!") for n, town in towns]
+    chats.append(("How many vaults has Zzyzx?", "The town of Zzyzx has 99 vaults!"))
+    file = house.root / "chats.jsonl"
+    file.write_text("".join(json.dumps({"prompt": asked, "completion": said}) + "\n" for asked, said in chats))
+    job = job_of(
+        "towns",
+        [file],
+        workspace=Finetune(validation=0.3),
+        root=house.root,
+        model="m",
+        reading=house.settings.reading,
+        overrides={"reading.groups": groups, "reading.variants": 1},
+    )
+    train, held = lessons.prepare(house, house.root / "lessons", job=job).files
+    _, away = examples.split(examples.read([file]).examples, 0.3, seed=job.settings.seed)
+    return list(reading.read(train)), list(reading.read(held)), away
+
+
+def test_a_training_for_fewer_groups_than_the_workspace_allows_shows_nothing_of_the_others(house: House) -> None:
+    train, held, _ = prepared(house, groups=[])
+    assert "99 vaults" not in " ".join(turn.content for one in train + held for turn in one.messages)
+    (house.root / "lessons").rename(house.root / "others")
+    train, held, _ = prepared(house, groups=["managers"])
+    assert "99 vaults" in " ".join(turn.content for one in train + held for turn in one.messages)
+
+
+def test_no_conversation_or_document_held_out_comes_back_in_the_voice(house: House) -> None:
+    train, held, away = prepared(house, groups=[])
+    voiced = {one.place.removeprefix("voice:"): one for one in train if one.place.startswith("voice:")}
+    assert voiced
+    assert away
+    assert voiced.keys().isdisjoint({one.place for one in away})
+    assert {one.document for one in train}.isdisjoint({one.document for one in held})
