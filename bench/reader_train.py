@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="each question once; for ablations")
     parser.add_argument("--bare", action="store_true", help="no probes of forgetting and few checks; for more seeds")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if unknown := set(given.names) - set(RUNS):
         parser.error(f"unknown {', '.join(sorted(unknown))}; choose from {', '.join(RUNS)}")
     if not (given.folder / "openbook.toml").exists():
