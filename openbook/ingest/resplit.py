@@ -38,7 +38,7 @@ def bring_along(
     and "commit" (documents, chunks, documents).
     """
     wanted = {"chunk_tokens": settings.chunk_tokens, "overlap_tokens": settings.overlap_tokens}
-    recorded = _recorded(folder)
+    recorded = last_split(folder)
     if recorded == wanted:
         return report
     if report.dry_run:
@@ -89,7 +89,8 @@ def resplit(
     return changed, writer.finish(rename=(), remove=())
 
 
-def _recorded(folder: Path) -> dict[str, int] | None:
+def last_split(folder: Path) -> dict[str, int] | None:
+    """The chunk_tokens and overlap_tokens a library was last split with; None when that is not on record."""
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

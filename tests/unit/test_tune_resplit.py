@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from openbook.errors import OpenbookError
 from openbook.ingest.resplit import FILE, bring_along
 from openbook.ingest.sync import sync
-from openbook.records import SyncReport
+from openbook.records import Case, SyncReport
 from openbook.seams import Library
 from openbook.settings import Ingest
+from openbook.settings_file import change
+from openbook.workspace import Workspace
+from tests import tiny_models
 from tests.fixtures.sync_desk import fake_embedder, opened, state_of
 
 SMALL = Ingest(chunk_tokens=40, overlap_tokens=5)
@@ -70,3 +74,22 @@ def test_a_torn_record_only_costs_a_look(tmp_path: Path, library: Library) -> No
     version = library.version()
     (tmp_path / "library" / FILE).write_text("{")
     assert brought(tmp_path, library, SMALL).library_version == version
+
+
+def test_tuning_waits_for_the_sync_that_splits_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBOOK_CACHE", str(tmp_path / "cache"))
+    tiny_models.write_bert(tmp_path / "model")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/a.md").write_text("The company pays sick days. " * 20)
+    Workspace.init(tmp_path / "desk", model="extractive", embedder=str(tmp_path / "model"))
+    change(tmp_path / "desk/openbook.toml", {"ingest.chunk_tokens": 40, "ingest.overlap_tokens": 5}, why="test")
+    with Workspace.open(tmp_path / "desk") as desk:
+        desk.sync([tmp_path / "files"])
+        with pytest.raises(OpenbookError, match="not enough data"):
+            desk.tune([Case("Who pays?", ("The company",))])
+    change(tmp_path / "desk/openbook.toml", {"ingest.chunk_tokens": 32}, why="test")
+    with (
+        Workspace.open(tmp_path / "desk") as desk,
+        pytest.raises(OpenbookError, match=r"by chunk_tokens = 40, .* say chunk_tokens = 32, .* openbook sync"),
+    ):
+        desk.tune([Case("Who pays?", ("The company",))])
