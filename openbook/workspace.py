@@ -376,7 +376,8 @@ class Workspace:
             mapping=mapping,
             validation=[Path(one).resolve() for one in validation],
             test=[Path(one).resolve() for one in test],
-            reading=self.settings.reading if from_library else None,
+            reading=self.settings.reading,
+            from_library=from_library,
             questions=[Path(one).resolve() for one in questions],
         )
         return job if job.reading is None else self._with_lessons(job, review, progress)

@@ -37,7 +37,7 @@ class Job:
     """Never seen by training nor by the choice of its best weights; may be empty."""
     settings: Finetune
     origin: Mapping[str, str]
-    """Of each setting that is not the default: "openbook.toml", "recipe" or "command line"."""
+    """Of each setting that is not the default: "lessons" (see LESSONS), "openbook.toml", "recipe" or "command line"."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Column of the data -> what it is, for odd columns."""
     functions: Path = Path()
@@ -66,46 +66,46 @@ def job_of(
     mapping: Mapping[str, str] | None = None,
     validation: Sequence[Path] = (),
     test: Sequence[Path] = (),
-    reading: Reading | None = None,
+    reading: Reading = Reading(),  # noqa: B008  (frozen)
+    from_library: bool = False,
     questions: Sequence[Path] = (),
 ) -> Job:
     """Join the settings of the workspace, a recipe file and the call; the latter win.
 
-    `workspace` and `reading` are the sections of openbook.toml; reading=None makes no lessons unless the recipe does.
-    Overrides of [reading] are called "reading.KEY".
+    `workspace` and `reading` are the sections [finetune] and [reading] of openbook.toml; `from_library`, here or in the
+    recipe, makes lessons. Overrides of [reading] are called "reading.KEY".
 
     A recipe is TOML with name, data, validation, test, [finetune] and [map], and for lessons from the library
     from_library, questions and [reading]; its paths are relative to it.
-    Raises UsageError without a name or data, SettingsError for a wrong recipe.
+    Raises UsageError without a name or data and for what does not go together, SettingsError for a wrong recipe.
     """
     told = _recipe(recipe) if recipe is not None else {}
     here = recipe.resolve().parent if recipe is not None else root
     given = dict(overrides or {})
     lessons = {key.partition(".")[2]: given.pop(key) for key in list(given) if key.startswith("reading.")}
-    if reading is None and told.get("from_library"):
-        reading = Reading()
-    if reading is None and (lessons or questions):
+    made = from_library or bool(told.get("from_library"))
+    if not made and (lessons or questions or told.get("reading") or told.get("questions")):
         raise UsageError("questions and settings of [reading] go with lessons from the library; add --from-library")
-    if reading is not None:
-        values = {**_set(reading), **told.get("reading", {}), **lessons}
-        reading = parse({"reading": values}, origin=str(recipe or "reading")).reading
+    values = {**_set(reading), **told.get("reading", {}), **lessons}
     layers = {
-        "lessons": LESSONS if reading is not None else {},
+        "lessons": LESSONS if made else {},
         "openbook.toml": _set(workspace),
         "recipe": told.get("finetune", {}),
         "command line": given,
     }
     merged: dict[str, object] = {}
     origin: dict[str, str] = {}
-    for source, values in layers.items():
-        merged |= values
-        origin |= dict.fromkeys(values, source)
+    for source, section in layers.items():
+        merged |= section
+        origin |= dict.fromkeys(section, source)
     settings = parse({"finetune": merged}, origin=str(recipe or "finetune")).finetune
     files = {
         key: tuple(Path(one) for one in some) or tuple(here / one for one in told.get(key, ()))
         for key, some in (("data", data), ("validation", validation), ("test", test), ("questions", questions))
     }
-    if not files["data"] and reading is None:
+    if made and settings.method == "dpo":
+        raise UsageError('lessons from the library are no preference pairs; set finetune.method to "lora"')
+    if not files["data"] and not made:
         raise UsageError("no examples were given; name one or more files, or a recipe with --recipe FILE")
     wanted = name or str(told.get("name", ""))
     if not wanted:
@@ -120,7 +120,7 @@ def job_of(
         mapping={**told.get("map", {}), **(mapping or {})},
         functions=here,
         model=model,
-        reading=reading,
+        reading=parse({"reading": values}, origin=str(recipe or "reading")).reading if made else None,
         questions=files["questions"],
     )
 

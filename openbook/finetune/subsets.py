@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openbook import metrics
-from openbook.errors import ExamplesError
+from openbook.errors import ExamplesError, UsageError
 from openbook.finetune import base, datasize, lora, machine, train
 from openbook.finetune.job import Job
 from openbook.finetune.live import EventLog
@@ -23,8 +23,10 @@ def data_size(
     """The job's metric on its held-out examples after training on so many, with every seed; epochs are the job's.
 
     Nothing is registered. What a killed curve had measured is in the run folder and taken from there.
-    Raises ExamplesError when the examples do not suffice or cannot be used.
+    Raises ExamplesError when the examples do not suffice or cannot be used, UsageError for lessons from the library.
     """
+    if job.lessons:
+        raise UsageError("a curve is about example conversations; leave out lessons from the library")
     flight, test = preflight(job, files, folder, tools=tools, estimate=False)
     if flight.errors:
         raise ExamplesError(f"{flight.errors[0]} (all of it: {folder / 'preflight.html'})")

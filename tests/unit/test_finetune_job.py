@@ -10,7 +10,7 @@ import pytest
 
 from openbook.errors import SettingsError, TrainingError, UsageError
 from openbook.finetune.job import Job, finish, job_of, new_run, open_run, unfinished
-from openbook.settings import Finetune
+from openbook.settings import Finetune, Reading
 
 RECIPE = """
 name = "tone"
@@ -77,6 +77,30 @@ def test_a_wrong_recipe_is_refused_in_one_sentence(tmp_path: Path, text: str, sa
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(text)
     with pytest.raises(SettingsError, match=says):
+        job_of("", [], workspace=Finetune(), root=tmp_path, model="m", recipe=recipe)
+
+
+def test_a_recipe_for_the_library_keeps_what_the_workspace_says_of_reading(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('name = "support"\nfrom_library = true\n[reading]\nrefusal = 0.4\n')
+    workspace = Reading(groups=("hr",), refusal=0.1, variants=2)
+    made = job_of("", [], workspace=Finetune(), root=tmp_path, model="m", recipe=recipe, reading=workspace)
+    assert made.reading == Reading(groups=("hr",), refusal=0.4, variants=2)
+    assert made.origin["metric"] == "lessons"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('data = ["replies.jsonl"]\n[reading]\nrefusal = 0.4', "--from-library"),
+        ('data = ["replies.jsonl"]\nquestions = ["q.jsonl"]', "--from-library"),
+        ('from_library = true\n[finetune]\nmethod = "dpo"', "no preference pairs"),
+    ],
+)
+def test_a_recipe_that_would_be_followed_in_part_is_refused(tmp_path: Path, data: Path, text: str, says: str) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'name = "x"\n{text}\n')
+    with pytest.raises(UsageError, match=says):
         job_of("", [], workspace=Finetune(), root=tmp_path, model="m", recipe=recipe)
 
 

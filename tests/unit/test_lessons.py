@@ -55,6 +55,7 @@ def prepared(house: House, *, groups: list[str]) -> tuple[list[Example], list[Ex
         root=house.root,
         model="m",
         reading=house.settings.reading,
+        from_library=True,
         overrides={"reading.groups": groups, "reading.variants": 1},
     )
     train, held = lessons.prepare(house, house.root / "lessons", job=job).files
