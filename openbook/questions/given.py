@@ -86,11 +86,11 @@ def _rows(path: Path, problems: list[str]) -> Iterator[tuple[int, object]]:
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                reason = (
-                    f"{error.msg} at column {error.colno}"
-                    if isinstance(error, json.JSONDecodeError)
-                    else "nested too deeply"
-                )
+                reason = str(error)
+                if isinstance(error, json.JSONDecodeError):
+                    reason = f"{error.msg} at column {error.colno}"
+                elif isinstance(error, RecursionError):
+                    reason = "nested too deeply"
                 problems.append(
                     f"{path.name}:{number}: {line.strip()[:40]!r} is not valid JSON ({reason}); mend the line"
                 )
@@ -115,7 +115,7 @@ def _cell(value: str) -> object:
     if value.lstrip().startswith(("[", "{")):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value
 
@@ -155,10 +155,14 @@ def _text(fields: Mapping[str, object], *names: str) -> str:
             value = fields[name]
             if not isinstance(value, str):
                 raise _LineError(f"{name} {value!r:.40} is not text; write it as text")
-            if any("\ud800" <= char <= "\udfff" for char in value):
-                raise _LineError(f"{name} holds half of a surrogate pair, which is no character; mend it")
-            return value.strip()
+            return _whole(name, value)
     return ""
+
+
+def _whole(name: str, value: str) -> str:
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise _LineError(f"{name} holds half of a surrogate pair, which is no character; mend it")
+    return value.strip()
 
 
 def _gold(fields: Mapping[str, object]) -> tuple[str, ...]:
@@ -169,7 +173,7 @@ def _gold(fields: Mapping[str, object]) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         raise _LineError(f"answer {value!r:.40} is neither text nor a list of texts; write alternatives as a list")
-    return tuple(dict.fromkeys(one.strip() for one in values if one.strip()))
+    return tuple(dict.fromkeys(_whole("answer", one) for one in values if one.strip()))
 
 
 def _sources(fields: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -191,5 +195,5 @@ def _history(value: object) -> tuple[Message, ...]:
             raise _LineError(
                 f'history turn {turn!r:.60} is not {{"role": user or assistant, "content": text}}; mend it'
             )
-        messages.append(Message(role, content))
+        messages.append(Message(role, _whole("history", content)))
     return tuple(messages)

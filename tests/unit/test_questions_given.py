@@ -79,7 +79,10 @@ def test_a_table_with_the_same_columns_gives_the_same(tmp_path: Path) -> None:
         ({"question": "Why?", "answer": "x", "history": ["hi"]}, "history turn 'hi' is not"),
         ({"question": "Why?", "answer": "x", "id": "one"}, "id 'one' stands already at q.jsonl:1"),
         ('{"question": "\\ud800?", "answer": "x"}', "half of a surrogate pair"),
+        ('{"question": "Why?", "answer": ["\\ud800"]}', "half of a surrogate pair"),
+        ('{"question": "Why?", "answer": "x", "history": [{"role": "user", "content": "\\ud800"}]}', "half of a surr"),
         ("[" * 100000, "nested too deeply"),
+        ("9" * 5000, "Exceeds the limit"),
     ],
 )  # fmt: skip
 def test_a_broken_line_is_said_and_the_others_are_read(tmp_path: Path, row: object, problem: str) -> None:
@@ -89,6 +92,11 @@ def test_a_broken_line_is_said_and_the_others_are_read(tmp_path: Path, row: obje
     assert len(cases.problems) == 1
     assert cases.problems[0].startswith("q.jsonl:2: ")
     assert problem in cases.problems[0]
+
+
+def test_a_cell_of_brackets_is_text(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text(f"question,answer\nWhy?,{'[' * 100000}\n", encoding="utf-8")
+    assert [case.gold for case in questions.read([tmp_path / "q.csv"])] == [("[" * 100000,)]
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
