@@ -93,7 +93,7 @@ def finetune(
     With --from-library it learns to answer from retrieved passages and to cite them; DATA then gives the voice.
     """
     if retriever:
-        _not_with_retriever(data, examples, recipe, resume, only_check, curve)
+        _not_with_retriever(data, examples, recipe, resume, only_check, curve, validation, test, columns)
         from openbook.cli.retriever import tune
 
         tune(
@@ -102,7 +102,7 @@ def finetune(
             from_library=from_library,
             name=name,
             base=base,
-            values=values,
+            settings=dict(_setting(value) for value in values),
             force=force,
             workspace=workspace,
             as_json=as_json,
@@ -119,10 +119,8 @@ def finetune(
     with opened(workspace) as ws, progress_bar() as progress:
         where = ws.state / "runs"
         if resume:
-            if data or examples or questions or from_library or recipe or values:
-                raise UsageError(
-                    "--resume goes on with what was begun; leave out the data, --from-library, --recipe and --set"
-                )
+            if any((data, examples, questions, from_library, recipe, values, validation, test, columns)):
+                raise UsageError("--resume goes on with what was begun; give no data and no settings, only --name")
             folder = jobs.unfinished(where, name)
             job = jobs.open_run(folder)
         else:
@@ -160,8 +158,8 @@ def finetune(
 def _not_with_retriever(*given: object) -> None:
     if any(given):
         raise UsageError(
-            "--retriever learns from --questions FILE or --from-library; leave out DATA, --examples, --recipe, "
-            "--resume, --preflight and --curve"
+            "--retriever learns from --questions FILE or --from-library; leave out DATA, --examples, --validation, "
+            "--test, --map, --recipe, --resume, --preflight and --curve"
         )
 
 
@@ -172,7 +170,7 @@ def _show_check(flight: Preflight, folder: Path, as_json: bool) -> None:
         from openbook.finetune.preflight_page import table
 
         out().print(table(flight))
-        err().print(f"all of it: {folder / 'preflight.html'}")
+        err().print(f"all of it: {folder / 'preflight.html'}", markup=False)
     if flight.errors:
         raise ExamplesError(flight.errors[0])
 
@@ -203,7 +201,7 @@ def _show_result(result: Result, as_json: bool) -> None:
 
     out().print(summary(adapter))
     for obstacle in adapter.obstacles:
-        err().print(f"not to be promoted as it is: {obstacle}")
+        err().print(f"not to be promoted as it is: {obstacle}", markup=False)
     arm = "tuned+rag" if manifest.get("library") else "tuned"
     err().print(f"ask it: openbook ask QUESTION --arm {arm} --adapter {adapter.ref}")
 
@@ -230,11 +228,12 @@ def _show_lessons(job: Job) -> None:
     asked, made = facts["questions"], facts["lessons"]
     origins = ", ".join(f"{count} {origin}" for origin, count in sorted(asked["by_origin"].items()))
     err().print(f"{asked['used']} questions on {facts['documents']} documents ({origins})")
-    err().print(f"lessons: {', '.join(f'{count} {kind}' for kind, count in made.items())}; {job.lessons[0].parent}")
+    err().print(f"lessons: {', '.join(f'{count} {kind}' for kind, count in made.items())}", markup=False)
+    err().print(f"  in {job.lessons[0].parent}", markup=False)
     for reason, count in sorted({**asked["rejected"], **asked["left_out"]}.items(), key=lambda one: -one[1])[:5]:
-        err().print(f"  left out {count}: {reason}")
+        err().print(f"  left out {count}: {reason}", markup=False)
     for note in facts["notes"]:
-        err().print(f"note: {note}")
+        err().print(f"note: {note}", markup=False)
 
 
 def _curve(
@@ -251,7 +250,7 @@ def _curve(
         print_json({**datasize.as_json(found), "folder": str(folder)})
         return
     out().print(datasize.table(found))
-    err().print(f"plot: {folder / 'datasize.png'}")
+    err().print(f"plot: {folder / 'datasize.png'}", markup=False)
 
 
 def _bar(folder: Path) -> Sequence[Callable[[dict[str, Any]], None]]:

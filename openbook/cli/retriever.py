@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from openbook.cli.common import err, opened, out, print_json, progress_bar
-from openbook.errors import UsageError
 
 if TYPE_CHECKING:
     from openbook.finetune.retriever.tune import Result
@@ -22,13 +20,12 @@ def tune(
     from_library: bool,
     name: str,
     base: str,
-    values: Sequence[str],
+    settings: Mapping[str, object],
     force: bool,
     workspace: Path | None,
     as_json: bool,
 ) -> None:
     """Run the command; Ctrl-C or a kill at any moment leaves what serves as it was."""
-    settings = dict(_setting(value) for value in values)
     with opened(workspace) as ws, progress_bar() as progress:
         result, migration = ws.tune_retriever(
             kind,
@@ -96,13 +93,3 @@ def _as_json(result: Result, migration: Migration | None, *, adopted: bool) -> d
         "notes": list(result.notes),
         "migrated_chunks": migration.chunks if migration is not None else None,
     }
-
-
-def _setting(text: str) -> tuple[str, object]:
-    key, sign, value = text.partition("=")
-    if not (key and sign and value):
-        raise UsageError(f"--set {text!r} is not understood; write --set epochs=3")
-    try:
-        return key.strip(), json.loads(value)
-    except ValueError:
-        return key.strip(), value.strip()
