@@ -410,14 +410,11 @@ class Workspace:
         next sync splits the documents anew when their chunk size has changed.
         Raises OpenbookError when there are too few questions.
         """
-        from dataclasses import replace
-
         from openbook.tune import Options, keep
         from openbook.tuning import tune
 
         report = tune(self.house, questions, from_library=from_library, options=options or Options(), progress=progress)
-        report = replace(report, written=bool(report.changes) and not dry_run)
-        keep(report, self.root)
+        report = keep(report, self.root, write=not dry_run)
         if report.written:
             self.close()
             self.settings = load(self.root / FILE_NAME)

@@ -65,10 +65,10 @@ class Report:
     written: bool
     notes: tuple[str, ...]
     library_version: int
-    seed: int
+    options: Mapping[str, object]
+    """How the tuning went: tries, seed, prices and the rest of tune.Options."""
     seconds: float
     machine: Mapping[str, object]
-    command: str = ""
 
     def json(self) -> str:
         """The whole report."""
@@ -178,9 +178,9 @@ def page(report: Report) -> str:
             "<h2>Tried on the other questions</h2>",
             _table(TRY_COLUMNS, try_rows(report)),
             f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "",
-            f"<p>{escape(report.at)}, library version {report.library_version}, seed {report.seed}, "
+            f"<p>{escape(report.at)}, library version {report.library_version}, seed {report.options['seed']}, "
             f"{report.seconds:.0f} s on {escape(str(report.machine.get('cpu', '')))}, "
-            f"{escape(str(report.machine.get('cores', '')))} cores. {escape(report.command)}</p></html>\n",
+            f"{escape(str(report.machine.get('cores', '')))} cores.</p></html>\n",
         )
     )
 

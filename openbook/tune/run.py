@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,21 +87,31 @@ def run(
         written=False,
         notes=(*notes, *parts.notes, *work.all_notes()),
         library_version=tools.rooms.library.version(),
-        seed=options.seed,
+        options=asdict(options),
         seconds=clock() - started,
         machine=provenance.machine(),
     )
 
 
-def keep(report: Report, root: Path) -> Path:
-    """Write the report and then, if it says so, what it adopts into openbook.toml; returns the report's folder."""
+def keep(report: Report, root: Path, *, write: bool) -> Report:
+    """Keep the report in .openbook/tune/ID and, with `write`, what it adopts in openbook.toml; returns it as kept.
+
+    Raises SettingsError when openbook.toml cannot be changed; the report then says that nothing was written.
+    """
+    _write(report, root)
+    if not (write and report.changes):
+        return report
+    why = f"tuned {report.at[:10]}, see {STATE_DIR}/tune/{report.id}/report.html"
+    settings_file.change(root / FILE_NAME, report.changes, why=why)
+    report = replace(report, written=True)
+    _write(report, root)
+    return report
+
+
+def _write(report: Report, root: Path) -> None:
     folder = root / STATE_DIR / "tune" / report.id
     write_atomic(folder / "report.html", page(report))
     write_atomic(folder / "report.json", report.json())
-    if report.written:
-        why = f"tuned {report.at[:10]}, see {STATE_DIR}/tune/{report.id}/report.html"
-        settings_file.change(root / FILE_NAME, report.changes, why=why)
-    return folder
 
 
 class _Work:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from openbook.answer.abstain import confidence
-from openbook.errors import OpenbookError, UsageError
+from openbook.errors import OpenbookError, SettingsError, UsageError
 from openbook.ingest.split import split
 from openbook.library import open_library
 from openbook.records import Answer, Case, Change, Chunk, Citation, Document, Entry, Scope, Span, Timings
@@ -136,19 +136,29 @@ def test_the_interval_is_shared_out_among_the_verdicts(found: Report) -> None:
 
 def test_the_report_is_kept_and_the_settings_say_where(found: Report, tmp_path: Path) -> None:
     (tmp_path / "openbook.toml").write_text("# ours\n[retrieve]\nk = 4 # Ann\n")
-    folder = keep(replace(found, written=True), tmp_path)
+    kept = keep(found, tmp_path, write=True)
+    folder = tmp_path / ".openbook/tune" / found.id
     text = (tmp_path / "openbook.toml").read_text()
     assert text.startswith("# ours\n[retrieve]\nk = 4 # Ann\n")
     assert f".openbook/tune/{found.id}/report.html" in text
     assert load(tmp_path / "openbook.toml").retrieve.lexical_weight == found.changes["retrieve.lexical_weight"]
     assert json.loads((folder / "report.json").read_text())["verdicts"][0]["adopted"] is True
-    assert headline(found).startswith("would change")
+    assert json.loads((folder / "report.json").read_text())["options"]["tries"] == 4
+    assert (headline(found)[:12], headline(kept)[:8]) == ("would change", "changed:")
+    assert headline(kept).split()[1] in (folder / "report.html").read_text()
     assert "Judged on held-out questions" in (folder / "report.html").read_text()
+
+
+def test_a_settings_file_that_cannot_be_changed_leaves_a_report_that_says_so(found: Report, tmp_path: Path) -> None:
+    (tmp_path / "openbook.toml").write_text("[retrieve]\nwrong = 1\n")
+    with pytest.raises(SettingsError, match="wrong"):
+        keep(found, tmp_path, write=True)
+    assert json.loads((tmp_path / ".openbook/tune" / found.id / "report.json").read_text())["written"] is False
 
 
 def test_a_dry_run_leaves_the_settings(found: Report, tmp_path: Path) -> None:
     (tmp_path / "openbook.toml").write_text("")
-    keep(found, tmp_path)
+    keep(found, tmp_path, write=False)
     assert (tmp_path / "openbook.toml").read_text() == ""
 
 
@@ -261,6 +271,13 @@ def test_no_time_means_no_tries_and_the_report_says_so(tmp_path: Path) -> None:
     assert any("did not suffice" in note for note in report.notes)
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tools, list[Case]]]:
+    texts, cases = orders(24)
+    with tools(tmp_path_factory.mktemp("few") / "library", texts) as made:
+        yield made, cases
+
+
 @pytest.mark.parametrize(
     ("mend", "said"),
     [
@@ -273,11 +290,10 @@ def test_no_time_means_no_tries_and_the_report_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_sentence(
-    tmp_path: Path, mend: Callable[[list[Case]], list[Case]], said: str
+    few: tuple[Tools, list[Case]], mend: Callable[[list[Case]], list[Case]], said: str
 ) -> None:
-    texts, cases = orders(24)
-    with tools(tmp_path / "library", texts) as made, pytest.raises(OpenbookError, match=said):
-        run(mend(cases), Settings(), made, Options())
+    with pytest.raises(OpenbookError, match=said):
+        run(mend(few[1]), Settings(), few[0], Options())
 
 
 def test_documents_the_groups_may_not_see_are_not_measured(tmp_path: Path) -> None:
