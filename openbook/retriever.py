@@ -61,7 +61,7 @@ def tune(
         recipe,
         name=name,
         root=house.root / STATE_DIR / _FOLDERS[kind],
-        tools=tools(house, progress, twins=about.get("twins", ())),
+        tools=tools(house, progress, twins=about["twins"]),
         about=about,
     )
 
@@ -88,13 +88,22 @@ def gather(
         notes += built.notes
     elif given:
         cases, said = room.locate(given, house.library, groups=groups)
-        about, notes = {}, [*notes, *said]
+        about, notes = {"twins": _twins(cases, house.library)}, [*notes, *said]
     else:
         raise ExamplesError("there are no questions; give a file with --questions, or add --from-library")
     origins: dict[str, int] = {}
     for case in cases:
         origins[case.origin] = origins.get(case.origin, 0) + 1
     return cases, {**about, "origins": origins, "question_notes": notes}
+
+
+def _twins(cases: Sequence[Case], library: Library) -> list[list[str]]:
+    """Groups of documents the cases are about that hold largely the same text."""
+    from openbook.questions import divide
+
+    names = dict.fromkeys(span.document for case in cases for span in case.spans)
+    texts = {name: found.text for name in names if (found := library.document(name)) is not None}
+    return [list(one) for one in divide.twins({name: divide.sketch(text) for name, text in texts.items()})]
 
 
 def tools(house: House, progress: Progress | None, *, twins: Sequence[Sequence[str]] = ()) -> Tools:
