@@ -28,9 +28,10 @@ RUNS: dict[str, Mapping[str, object]] = {
     "never": {"reading.refusal": 0.0},
     "often": {"reading.refusal": 0.4},
     "alone": {"answer.hints": 0},
+    "three": {"answer.hints": 3},
     "closed": {},
 }
-"""Name -> what differs from the recipe. `alone`: no sentences repeated before the question; `closed`: the questions as
+"""Name -> what differs from the recipe. `alone` and `three`: none and three sentences repeated before the question; `closed`: the questions as
 conversations without documents."""
 
 
@@ -41,7 +42,7 @@ _BARE = {"checks": 1, "scored": 8, "probes": 0}
 def train(folder: Path, name: str, *, seed: int, quick: bool, bare: bool) -> dict[str, Any]:
     """Train one of RUNS in the workspace; what came of it."""
     differs = dict(RUNS[name])
-    hints = differs.pop("answer.hints", 3)
+    hints = differs.pop("answer.hints", 1)
     change(folder / "openbook.toml", {"answer.hints": hints}, why="bench.reader_train")
     label = f"{name}{'-quick' if quick else ''}-{seed}"
     with Workspace.open(folder) as workspace:

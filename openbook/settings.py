@@ -115,7 +115,7 @@ class AnswerSettings(_Section):
     """How answers are written and checked."""
 
     passages: Annotated[int, Field(ge=1, le=50)] = 3
-    hints: Annotated[int, Field(ge=0, le=10)] = 3
+    hints: Annotated[int, Field(ge=0, le=10)] = 1
     """Sentences of the passages that seem closest to the question, repeated before it (docs/reading.md)."""
     order: Literal["best_last", "best_first"] = "best_last"
     """Where the best passage stands in the prompt: next to the question, or at the top. Models trained to read by

@@ -7,6 +7,7 @@ model store: the untouched model's files and the way to convert a merged one com
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -114,7 +115,11 @@ def preflight(
         own = flight.kept[: len(flight.kept) - flight.lessons]
         share = job.reading.style if job.reading is not None else 0.0
         mixed = reading.style(own, flight.lessons, share, seed=job.settings.seed)
-        flight = replace(flight, kept=(*mixed, *flight.kept[len(own) :]))
+        # What is scored and compared is the first few: of both kinds.
+        held_out = list(flight.kept_validation)
+        if held:
+            random.Random(job.settings.seed).shuffle(held_out)
+        flight = replace(flight, kept=(*mixed, *flight.kept[len(own) :]), kept_validation=tuple(held_out))
     if known is not None:
         flight = replace(flight, estimate=known)
     elif estimate and not flight.errors:

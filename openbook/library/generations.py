@@ -87,6 +87,10 @@ class Store:
         whole = bool(self._settings.qdrant_url) or (self._path(generation) / "current").exists()
         return whole and generation in self._present()
 
+    def unused(self, facts: Mapping[str, str]) -> int:
+        """The number of a new generation: none that anything is left of, which another process may be sweeping."""
+        return max(named(facts) | self._present()) + 1
+
     def drop(self, generation: int) -> None:
         """Delete a generation that no one has open."""
         if not self._settings.qdrant_url:

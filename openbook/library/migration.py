@@ -163,7 +163,7 @@ class Changeover:
             # A damaged unfinished index costs its vectors only: it is made anew below.
             with contextlib.suppress(LibraryError):
                 return coming, self._store.open(coming, create=False)
-        made = Made(max(generations.named(facts)) + 1, fingerprint, self._embedder.dimensions, name)
+        made = Made(self._store.unused(facts), fingerprint, self._embedder.dimensions, name)
         self._catalog.note({NEXT: made.json()})
         self._store.sweep(self._catalog.facts)
         return made, self._store.open(made, create=True)

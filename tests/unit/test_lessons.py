@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from openbook import lessons
 from openbook.assemble import House
 from openbook.finetune import examples, reading
 from openbook.finetune.job import job_of
-from openbook.records import Change, Example
+from openbook.finetune.run import Tools, preflight
+from openbook.records import Change, Example, Message, ModelFiles
 from openbook.retrieve.embed import FakeEmbedder
 from openbook.settings import Finetune, Reading, Settings
 from tests import migrations
+from tests.tiny_finetune import write_tokenizer
 
 TOWNS = "Abbeville Bolton Cressing Dornoch Elmswell Farnham Gandalf Hovingham Ilkley Jurby Kentmere Lundy".split()
 SECRET = "The town of Zzyzx has 99 vaults in its district."
@@ -78,3 +81,25 @@ def test_no_conversation_or_document_held_out_comes_back_in_the_voice(house: Hou
     assert away
     assert voiced.keys().isdisjoint({one.place for one in away})
     assert {one.document for one in train}.isdisjoint({one.document for one in held})
+
+
+def test_conversations_held_out_do_not_crowd_out_the_lessons_that_are_scored(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "base")
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(
+        "".join(json.dumps({"prompt": f"Hello {n}", "completion": f"Good day {n}"}) + "\n" for n in range(90))
+    )
+    files = [tmp_path / "train.jsonl", tmp_path / "held.jsonl"]
+    for file in files:
+        turns = (Message("user", "Which?"), Message("assistant", "That [1]."))
+        reading.write(file, [Example(turns, place=f"answer:{file.stem}{n}") for n in range(20)])
+    made = job_of("x", [chats], workspace=Finetune(validation=0.3), root=tmp_path, model="m", from_library=True)
+    made = replace(made, lessons=(files[0], files[1]))
+    base = ModelFiles(
+        "m", "generator", tmp_path, tmp_path, "0", 512, tmp_path, transformers=tmp_path / "base", architecture="llama"
+    )
+    tools = Tools(convert=lambda *_: base, generator=lambda _: pytest.fail("no model is needed"))
+    flight, _ = preflight(made, base, tmp_path / "run", tools=tools, estimate=False)
+    first = [one.place.startswith("answer:") for one in flight.kept_validation[: made.settings.scored]]
+    assert 8 <= sum(first) <= 32
+    assert sum(one.place.startswith("answer:") for one in flight.kept_validation) == 20

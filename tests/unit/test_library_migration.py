@@ -193,6 +193,16 @@ def test_only_what_is_missing_needs_room_on_the_disk(tmp_path: Path, monkeypatch
     library.close()
 
 
+def test_a_new_index_never_takes_the_place_of_a_leftover_that_may_be_swept_now(tmp_path: Path) -> None:
+    library = opened(tmp_path)
+    put(library, "a.md", "alpha")
+    (tmp_path / "index-2").mkdir()
+    with closing(changeover(tmp_path)) as coming:
+        assert coming.made.generation == 3
+    assert index_folders(tmp_path) == {"index", "index-3"}
+    library.close()
+
+
 def test_an_empty_library_changes_over(tmp_path: Path) -> None:
     library = opened(tmp_path)
     assert migrated(tmp_path, library) == 0
