@@ -31,8 +31,8 @@ RUNS: dict[str, Mapping[str, object]] = {
     "three": {"answer.hints": 3},
     "closed": {},
 }
-"""Name -> what differs from the recipe. `alone` and `three`: none and three sentences repeated before the question; `closed`: the questions as
-conversations without documents."""
+"""Name -> what differs from the recipe. `alone` and `three`: none and three sentences repeated before the question;
+`closed`: the questions as conversations without documents."""
 
 
 _BARE = {"checks": 1, "scored": 8, "probes": 0}
