@@ -384,7 +384,12 @@ class Workspace:
 
     def _with_lessons(self, job: Job, review: Ask | None, progress: Progress | None) -> Job:
         from openbook import lessons
+        from openbook.extras import need
+        from openbook.finetune.base import folder_of
 
+        # What cannot be trained is said before a person has looked through questions.
+        need("torch", extra="finetune", purpose="fine-tuning")
+        folder_of(self.house.base_files(), progress=progress)
         open_before = self._house is not None and "library" in self._house.__dict__
         with contextlib.ExitStack() as stack:
             # A training takes hours; others may use the library meanwhile.

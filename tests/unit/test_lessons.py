@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from openbook import lessons
+from openbook import Workspace, lessons
 from openbook.assemble import House
+from openbook.errors import SettingsError
 from openbook.finetune import examples, reading
 from openbook.finetune.job import job_of
 from openbook.finetune.run import Tools, preflight
@@ -87,7 +88,7 @@ def test_conversations_held_out_do_not_crowd_out_the_lessons_that_are_scored(tmp
     write_tokenizer(tmp_path / "base")
     chats = tmp_path / "chats.jsonl"
     chats.write_text(
-        "".join(json.dumps({"prompt": f"Hello {n}", "completion": f"Good day {n}"}) + "\n" for n in range(90))
+        "".join(json.dumps({"prompt": f"Hello {n}", "completion": f"Good day {n}"}) + "\n" for n in range(200))
     )
     files = [tmp_path / "train.jsonl", tmp_path / "held.jsonl"]
     for file in files:
@@ -103,3 +104,10 @@ def test_conversations_held_out_do_not_crowd_out_the_lessons_that_are_scored(tmp
     first = [one.place.startswith("answer:") for one in flight.kept_validation[: made.settings.scored]]
     assert 8 <= sum(first) <= 32
     assert sum(one.place.startswith("answer:") for one in flight.kept_validation) == 20
+
+
+def test_a_model_that_cannot_be_trained_is_refused_before_any_question_is_made(tmp_path: Path) -> None:
+    (tmp_path / "openbook.toml").write_text('format = 1\n[models]\ngenerator = "extractive"\n')
+    with Workspace.open(tmp_path) as ws, pytest.raises(SettingsError, match="extractive"):
+        ws.job(name="x", from_library=True)
+    assert not (tmp_path / ".openbook" / "lessons").exists()
