@@ -42,6 +42,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--base", default="", metavar="MODEL", help="The model --retriever starts from; default: the one in use.")
 @click.option("--force", is_flag=True, help="Adopt what --retriever trained even without a significant gain.")
+@click.option("--reviewed", type=_FILE, metavar="FILE", help="Take decisions from an edited review.jsonl, ask nothing.")
 @click.option("--no-review", is_flag=True, help="Do not show questions made from the library for accepting.")
 @click.option("--preflight", "only_check", is_flag=True, help="Check the examples, estimate time and memory.")
 @click.option("--recipe", type=_FILE, metavar="FILE", help="A recipe.toml: data, settings, name.")
@@ -75,6 +76,7 @@ def finetune(
     retriever: Literal["embedder", "reranker"] | None,
     base: str,
     force: bool,
+    reviewed: Path | None,
     no_review: bool,
     only_check: bool,
     recipe: Path | None,
@@ -93,7 +95,7 @@ def finetune(
     With --from-library it learns to answer from retrieved passages and to cite them; DATA then gives the voice.
     """
     if retriever:
-        _not_with_retriever(data, examples, recipe, resume, only_check, curve, validation, test, columns)
+        _not_with_retriever(data, examples, recipe, resume, only_check, curve, validation, test, columns, reviewed)
         from openbook.cli.retriever import tune
 
         tune(
@@ -110,8 +112,11 @@ def finetune(
         return
     if base or force:
         raise UsageError("--base and --force go with --retriever")
+    if reviewed and (no_review or not from_library):
+        raise UsageError("--reviewed goes with --from-library, and not with --no-review")
     from openbook.finetune import job as jobs
     from openbook.finetune import run as runs
+    from openbook.questions.review import recorded
 
     sizes = _sizes(curve) if curve else ()
     if sizes and from_library:
@@ -134,7 +139,7 @@ def finetune(
                 mapping=dict(_pair(column, "--map") for column in columns),
                 from_library=from_library,
                 questions=questions,
-                review=None if no_review or as_json else _reviewing(progress),
+                review=recorded(reviewed) if reviewed else None if no_review or as_json else _reviewing(progress),
                 progress=progress,
             )
             if job.lessons and not as_json:

@@ -20,7 +20,7 @@ from openbook.records import Case
 
 PAGE, DECISIONS = "review.html", "review.jsonl"
 
-Key = Literal["accept", "reject", "quit"]
+Key = Literal["accept", "reject", "skip", "quit"]
 Ask = Callable[[Case, int, int], Key]
 """Called as ask(case, number, of); shows the case and waits for the person."""
 
@@ -151,13 +151,11 @@ def write(review: Review, folder: Path) -> tuple[Path, Path]:
     return page, file
 
 
-def read(path: Path, cases: Sequence[Case]) -> Review:
-    """Decisions as written by `write`, perhaps edited since ("decision": "accept" or "reject").
+def recorded(path: Path) -> Ask:
+    """Answers with the decisions of a file that `write` wrote and a person edited; what has none there is skipped.
 
-    Decisions about questions that no longer exist are left out. Raises ExamplesError naming the line otherwise.
+    Raises ExamplesError naming the line.
     """
-    known = {case.id: case for case in cases if case.id}
-    shown: list[Case] = []
     said: dict[str, Key] = {}
     try:
         text = path.read_text(encoding="utf-8")
@@ -168,19 +166,16 @@ def read(path: Path, cases: Sequence[Case]) -> Review:
             continue
         try:
             row = json.loads(line)
-            identity, decision = row["id"], row["decision"]
-        except (ValueError, TypeError, KeyError):
+            identity, decision = str(row["id"]), row["decision"]
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ExamplesError(
                 f"{path.name}:{number}: {line[:60]!r} is no decision; "
                 'write {"id": ..., "decision": "accept" or "reject"}'
             ) from None
         if decision not in ("accept", "reject", ""):
             raise ExamplesError(f'{path.name}:{number}: decision {decision!r} is unknown; use "accept" or "reject"')
-        if isinstance(identity, str) and identity in known and known[identity] not in shown:
-            shown.append(known[identity])
-            if decision:
-                said[identity] = decision
-    return _made(shown, said)
+        said[identity] = decision or "skip"
+    return lambda case, *_: said.get(case.id, "skip")
 
 
 def _page(review: Review, decisions: dict[str, str]) -> bytes:
@@ -189,7 +184,7 @@ def _page(review: Review, decisions: dict[str, str]) -> bytes:
     head = (
         f"{rate.mean:.0%} of {len(decisions)} accepted (95 % interval {rate.low:.0%} to {rate.high:.0%})"
         if review.reviewed
-        else f"not reviewed: mark them in {DECISIONS} beside this page"
+        else f"not reviewed: write accept or reject in {DECISIONS} beside this page and train with --reviewed FILE"
     )
     items = "\n".join(
         f'<li class="{decisions.get(case.id, "open")}"><pre>{escape(text_of(case))}</pre>'
