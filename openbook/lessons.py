@@ -27,6 +27,7 @@ from openbook.prompt import Hint, defuse, messages
 from openbook.records import Case, Chunk, Example, Hit, Message, Scope
 from openbook.seams import Progress
 from openbook.settings import Reading, Settings
+from openbook.tuning import refuse_stale
 
 if TYPE_CHECKING:
     from openbook.assemble import House
@@ -67,11 +68,12 @@ def prepare(
 ) -> Prepared:
     """Make the job's lessons from the house's library into `folder`, which is made.
 
-    Raises ExamplesError when the library gives too few questions.
+    Raises ExamplesError when the library gives too few questions, OpenbookError when it waits to be split anew.
     """
     from openbook import questions as asking
     from openbook.questions.review import write as reviewed_page
 
+    refuse_stale(house)
     library, searcher, settings = house.library, house.searcher, house.settings
     read, seed = job.reading or settings.reading, job.settings.seed
     given = asking.read(job.questions) if job.questions else []

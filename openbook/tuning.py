@@ -39,7 +39,7 @@ def tune(
 
     if not questions and not from_library:
         raise UsageError("tuning needs questions: name a file of them, or make some with --from-library")
-    _refuse_stale(house)
+    refuse_stale(house)
     library = house.library
     read = asking.read([one for one in questions if not isinstance(one, Case)])
     notes = list(read.problems)
@@ -61,8 +61,8 @@ def tune(
     return run(cases, house.settings, tools, options, notes=notes, progress=progress)
 
 
-def _refuse_stale(house: House) -> None:
-    """What is tried would be compared with chunks the settings do not name."""
+def refuse_stale(house: House) -> None:
+    """Raise OpenbookError while the chunks are not those the settings name: results would be put down to the wrong."""
     from openbook.ingest.resplit import last_split
 
     ingest, split = house.settings.ingest, last_split(house.root / STATE_DIR / "library")

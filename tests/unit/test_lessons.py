@@ -12,10 +12,11 @@ import pytest
 
 from openbook import Workspace, lessons
 from openbook.assemble import House
-from openbook.errors import SettingsError
+from openbook.errors import OpenbookError, SettingsError
 from openbook.finetune import examples, reading
 from openbook.finetune.job import job_of
 from openbook.finetune.run import Tools, preflight
+from openbook.ingest.resplit import FILE
 from openbook.records import Change, Example, Message, ModelFiles
 from openbook.retrieve.embed import FakeEmbedder
 from openbook.settings import Finetune, Reading, Settings
@@ -111,3 +112,9 @@ def test_a_model_that_cannot_be_trained_is_refused_before_any_question_is_made(t
     with Workspace.open(tmp_path) as ws, pytest.raises(SettingsError, match="extractive"):
         ws.job(name="x", from_library=True)
     assert not (tmp_path / ".openbook" / "lessons").exists()
+
+
+def test_lessons_wait_for_the_sync_that_splits_anew(house: House) -> None:
+    (house.root / ".openbook" / "library" / FILE).write_text('{"chunk_tokens": 64, "overlap_tokens": 0}')
+    with pytest.raises(OpenbookError, match="openbook sync"):
+        prepared(house, groups=[])
