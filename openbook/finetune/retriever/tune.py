@@ -37,6 +37,8 @@ QUESTIONS, HELD_DOCUMENTS = 20, 5
 """Fewer on either side of the split, or fewer documents held out, can show nothing."""
 MINED = 20
 """Hits of the serving retriever looked at for wrong passages."""
+KEPT = 8
+"""Of these kept, the hardest; more where an epoch takes more."""
 PROBES, COSINE = 50, 0.999
 """Texts by which the served form is compared with the trained weights, and how near they must be."""
 LOGIT = 0.1
@@ -162,6 +164,7 @@ def tune(
         find=lambda question: found(first, question, MINED),
         embedder=serving.embedder,
         answers=answers,
+        keep=max(KEPT, recipe.negatives),
         margin=recipe.margin,
         progress=tools.progress,
     )
