@@ -165,8 +165,8 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, help="JSON file of scores for manifest and card")
     parser.add_argument("--home", type=Path, default=readers.HOME, help="where to write; default: the package")
     given = parser.parse_args()
-    scores = json.loads(given.scores.read_text(encoding="utf-8")) if given.scores else {}
     try:
+        scores = json.loads(given.scores.read_text(encoding="utf-8")) if given.scores else {}
         found = bundle(given.adapter, data_licence=given.data_licence, scores=scores, home=given.home)
     except (OpenbookError, OSError, KeyError, ValueError) as error:
         sys.exit(f"{error}")

@@ -30,7 +30,7 @@ class _Found:
     version: int
     seconds: float
     asked: str | None
-    """The question as searched for; None when nothing was searched."""
+    """The question made to stand alone; None where it is compared with no passage."""
 
 
 class AnswerStream(Iterator[str]):
