@@ -130,9 +130,10 @@ class _Work:
         self._present, self._current, self._trials = present, present, trials
         self._tools, self._options, self._progress, self._clock = tools, options, progress, clock
         self._deadline = None if options.minutes is None else started + 60 * options.minutes
-        verdicts = sum(name != "order" or bool(options.answers and tools.answer) for name in options.parts)
-        self.level = 1 - 0.05 / max(1, verdicts)
-        self._done, self._total = 0, options.tries * (6 + verdicts)
+        dimensions = {"search": 5 if options.reranker or present.models.reranker else 4}
+        judged = {name for name in options.parts if name != "order" or (options.answers and tools.answer)}
+        self.level = 1 - 0.05 / max(1, len(judged))
+        self._done, self._total = 0, sum(options.tries * dimensions.get(name, 1) + 1 for name in judged)
         self.verdicts: list[Verdict] = []
         self.tries: list[Try] = []
         self.changes: dict[str, object] = {}

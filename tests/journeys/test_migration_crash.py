@@ -17,7 +17,7 @@ from tests.journeys import migration_crasher
 @pytest.mark.parametrize(
     ("kills", "seed"),
     [
-        pytest.param(15, 1, id="15 kills"),
+        pytest.param(8, 1, id="8 kills"),
         pytest.param(100, 2, id="100 kills", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )

@@ -278,6 +278,18 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tools, list[
         yield made, cases
 
 
+@pytest.mark.parametrize("parts", [("passages",), ("search", "decline", "order")])
+def test_progress_ends_at_its_total(few: tuple[Tools, list[Case]], parts: tuple[str, ...]) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def progress(step: str, done: int, total: int) -> None:
+        if step == "try":
+            steps.append((done, total))
+
+    run(few[1], Settings(), few[0], Options(parts=parts, tries=2), progress=progress)
+    assert steps[-1] == ((3, 3) if len(parts) == 1 else (12, 12))
+
+
 @pytest.mark.parametrize(
     ("mend", "said"),
     [
