@@ -26,8 +26,7 @@ from openbook.metrics import contains
 from openbook.prompt import Hint, defuse, messages
 from openbook.records import Case, Chunk, Example, Hit, Message, Scope
 from openbook.seams import Progress
-from openbook.settings import Reading, Settings
-from openbook.tuning import refuse_stale
+from openbook.settings import STATE_DIR, Reading, Settings
 
 if TYPE_CHECKING:
     from openbook.assemble import House
@@ -71,9 +70,10 @@ def prepare(
     Raises ExamplesError when the library gives too few questions, OpenbookError when it waits to be split anew.
     """
     from openbook import questions as asking
+    from openbook.ingest.resplit import refuse_stale
     from openbook.questions.review import write as reviewed_page
 
-    refuse_stale(house)
+    refuse_stale(house.root / STATE_DIR / "library", house.settings.ingest)
     library, searcher, settings = house.library, house.searcher, house.settings
     read, seed = job.reading or settings.reading, job.settings.seed
     given = asking.read(job.questions) if job.questions else []
@@ -94,7 +94,7 @@ def prepare(
     )
     if len(found) < FEW:
         raise ExamplesError(
-            f"the library's {built.documents} documents gave {len(found)} questions and {FEW} are the least to learn "
+            f"the library's {built.read} documents gave {len(found)} questions and {FEW} are the least to learn "
             f"from{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
         )
     train, held = _parted(found, asking.split(kept, job.settings.validation, seed=seed, twins=built.twins)[1])

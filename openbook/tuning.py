@@ -5,14 +5,14 @@ Knows every room it joins and decides nothing itself; what is tried and what cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openbook.assemble import EXTRACTIVE, House
-from openbook.errors import OpenbookError, SettingsError, UsageError
+from openbook.errors import SettingsError, UsageError
 from openbook.records import Answer, Case, Chunk, Document, Scope
 from openbook.settings import STATE_DIR, Ingest, LibrarySettings, Settings
 
@@ -35,11 +35,12 @@ def tune(
     OpenbookError for too few that can be measured, or when the library waits for a sync to split it anew.
     """
     from openbook import questions as asking
+    from openbook.ingest.resplit import refuse_stale
     from openbook.tune import run
 
     if not questions and not from_library:
         raise UsageError("tuning needs questions: name a file of them, or make some with --from-library")
-    refuse_stale(house)
+    refuse_stale(house.root / STATE_DIR / "library", house.settings.ingest)
     library = house.library
     read = asking.read([one for one in questions if not isinstance(one, Case)])
     notes = list(read.problems)
@@ -59,23 +60,6 @@ def tune(
 
     tools = replace(_tools(house, needs_model=bool(options.answers)), divide=divide)
     return run(cases, house.settings, tools, options, notes=notes, progress=progress)
-
-
-def refuse_stale(house: House) -> None:
-    """Raise OpenbookError while the chunks are not those the settings name: results would be put down to the wrong."""
-    from openbook.ingest.resplit import last_split
-
-    ingest, split = house.settings.ingest, last_split(house.root / STATE_DIR / "library")
-    now = {"chunk_tokens": ingest.chunk_tokens, "overlap_tokens": ingest.overlap_tokens}
-    if split is not None and split != now:
-        raise OpenbookError(
-            f"the documents are still split by {_told(split)} and the settings say {_told(now)}; "
-            "run openbook sync YOUR FOLDERS first"
-        )
-
-
-def _told(split: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in split.items())
 
 
 def _tools(house: House, *, needs_model: bool) -> Tools:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from openbook.errors import OpenbookError
 from openbook.files import write_atomic
 from openbook.ingest.split import split
 from openbook.ingest.write import Writer
@@ -96,3 +97,18 @@ def last_split(folder: Path) -> dict[str, int] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def refuse_stale(folder: Path, settings: Ingest) -> None:
+    """Raise OpenbookError while the chunks are not those the settings name: results would be put down to the wrong."""
+    split = last_split(folder)
+    now = {"chunk_tokens": settings.chunk_tokens, "overlap_tokens": settings.overlap_tokens}
+    if split is not None and split != now:
+        raise OpenbookError(
+            f"the documents are still split by {_told(split)} and the settings say {_told(now)}; "
+            "run openbook sync YOUR FOLDERS first"
+        )
+
+
+def _told(split: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in split.items())
