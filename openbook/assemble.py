@@ -97,9 +97,24 @@ class House:
     @cached_property
     def library(self) -> StoredLibrary:
         """The workspace's library; this process owns it from here on."""
-        from openbook.library import open_library
+        from openbook.library import standing
 
         embedder = self.embedder
+        try:
+            return self._open(embedder)
+        except EmbedderMismatch:
+            # Another process may have changed the library over while this one loaded its model or waited.
+            found = standing(self.root / STATE_DIR / "library", settings=self.settings.library)
+            now = found.current.name if found is not None else ""
+            if not now or now == self._embedder_name:
+                raise
+        self._embedder_name = now
+        self.__dict__["embedder"] = embedder = self.load_embedder(now)
+        return self._open(embedder)
+
+    def _open(self, embedder: Embedder) -> StoredLibrary:
+        from openbook.library import open_library
+
         return open_library(
             self.root / STATE_DIR / "library",
             settings=self.settings.library,

@@ -112,6 +112,17 @@ def test_another_embedder_in_the_settings_keeps_searches_going(
     assert "change over" not in _run(desk, "search", "vacation days").stderr
 
 
+def test_a_search_that_loaded_the_old_embedder_before_the_switch_follows_the_library(
+    desk: Workspace, models: tuple[str, str]
+) -> None:
+    desk.close()
+    with Workspace.open(desk.root) as late:
+        assert late.house.embedder.fingerprint
+        _run(desk, "migrate", "--to", models[1])
+        assert len(late.search("the company policy", k=50)) == 3
+        assert late.house.embedder.fingerprint == late.house.load_embedder(models[1]).fingerprint
+
+
 def test_the_command_foresees_migrates_goes_back_and_drops(desk: Workspace, models: tuple[str, str]) -> None:
     foreseen = _run(desk, "migrate", "--to", models[1], "--dry-run")
     assert f"3 chunks would go from {models[0]} to {models[1]}" in foreseen.stdout
