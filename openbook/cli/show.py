@@ -115,6 +115,10 @@ def document_json(info: DocumentInfo) -> dict[str, Any]:
     }
 
 
+_WHOLE, _WORD = 30, 10
+"""Characters: a first column so narrow is never wrapped; a word so short is never broken."""
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> Table:
     """A plain table; `right` are the indexes of right-aligned columns."""
     from rich import box
@@ -123,8 +127,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
 
     made = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(columns):
+        cells = [name, *("" if row[index] is None else str(row[index]) for row in rows)]
         made.add_column(
-            name, justify="right" if index in right else "left", overflow="fold", no_wrap=index == 0 or index in right
+            name,
+            justify="right" if index in right else "left",
+            overflow="fold",
+            no_wrap=index in right or (index == 0 and max(map(len, cells)) <= _WHOLE),
+            # Otherwise a narrow terminal breaks short words to leave a wide column its share.
+            min_width=min(_WORD, max(len(word) for cell in cells for word in cell.split() or [""])),
         )
     for row in rows:
         made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
