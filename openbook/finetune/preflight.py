@@ -125,7 +125,7 @@ def check(
     flight = Preflight(
         errors=(),
         warnings=(),
-        lines=train.lines,
+        lines=train.lines + len(lessons),
         formats=train.formats,
         by_format=Counter(train.formats.get(example.place.rpartition(":")[0], "") for example in train.examples),
         problems=train.problems,
@@ -146,6 +146,9 @@ def check(
         lessons=len(kept) - own,
     )
     errors, warnings = _verdict(flight, [*train.examples, *lessons], [*validation, *lessons_held], chat, settings)
+    if lessons and kept and not flight.lessons:
+        long = f"all are longer than {limit:,} tokens; raise finetune.max_tokens, or show fewer passages (retrieve.k)"
+        errors = (f"None of the {len(lessons)} lessons made from the library can be used: {long}.", *errors)
     return dataclasses.replace(flight, errors=errors, warnings=warnings)
 
 
