@@ -15,6 +15,8 @@ from openbook.records import PUBLIC, Case, Condition, DocumentInfo, Scope
 
 ENOUGH = 20
 """Fewer answerable questions than this show nothing but the largest differences."""
+_FAULTS = 4
+"""So many are named in the sentence that refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,18 @@ def part(
     groups: tuple[str, ...],
     divide: Callable[[Sequence[Case]], tuple[list[Case], list[Case]]],
     asked: Callable[[Case], str],
+    known: Sequence[str] = (),
 ) -> Parts:
     """Leave out what cannot be measured, saying so, and divide the rest by document.
 
-    Raises OpenbookError when too few questions are left.
+    `known` are faults found before. Raises OpenbookError, which tells both, when too few questions are left.
     """
     usable, notes = _usable(cases, infos, groups)
     found = sum(case.kind == "answerable" for case in usable)
     if found < ENOUGH:
-        why = f" ({'; '.join(notes)})" if notes else ""
+        faults = [*known, *notes]
+        shown = [*faults[:_FAULTS], *([f"and {len(faults) - _FAULTS} more"] if len(faults) > _FAULTS else [])]
+        why = f" ({'; '.join(shown)})" if shown else ""
         raise OpenbookError(
             f"not enough data: {found} questions have their answer located in the library{why} and tuning needs "
             f"{ENOUGH}; give more questions, or make them with --from-library"

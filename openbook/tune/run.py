@@ -51,6 +51,7 @@ def run(
         groups=options.groups,
         divide=lambda some: tools.divide(some, options.held, options.seed),
         asked=tools.asked,
+        known=notes,
     )
     with TemporaryDirectory(prefix="openbook-tune-") as folder:
         trials = Trials(present, tools.rooms, Path(folder), progress=progress)
