@@ -156,7 +156,11 @@ def finetune(
             if sizes:
                 _curve(ws, job, folder, sizes, range(seeds), tools, as_json)
                 return
-            result = runs.run(job, files, folder, registry=ws.house.adapters, tools=tools, resume=resume)
+            try:
+                result = runs.run(job, files, folder, registry=ws.house.adapters, tools=tools, resume=resume)
+            except KeyboardInterrupt:
+                err().print("go on with: openbook finetune --resume")
+                raise
     _show_result(result, as_json)
 
 
@@ -233,7 +237,7 @@ def _show_lessons(job: Job) -> None:
     asked, made = facts["questions"], facts["lessons"]
     origins = ", ".join(f"{count} {origin}" for origin, count in sorted(asked["by_origin"].items()))
     err().print(f"{asked['used']} questions on {facts['documents']} documents ({origins})")
-    err().print(f"lessons: {', '.join(f'{count} {kind}' for kind, count in made.items())}", markup=False)
+    err().print(f"lessons: {', '.join(f'{count} {kind}' for kind, count in made.items() if count)}", markup=False)
     err().print(f"  in {job.lessons[0].parent}", markup=False)
     for reason, count in sorted({**asked["rejected"], **asked["left_out"]}.items(), key=lambda one: -one[1])[:5]:
         err().print(f"  left out {count}: {reason}", markup=False)

@@ -133,6 +133,8 @@ class _Maker:
                 break
             if document is not None:
                 found += self._from(document, chunks)
+        if progress is not None and found:
+            progress("questions", len(found), len(found))
         return found
 
     def _from(self, document: Document, chunks: Sequence[Chunk]) -> list[Made]:
