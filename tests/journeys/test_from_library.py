@@ -118,8 +118,8 @@ def test_lessons_hold_documents_apart_and_stay_on_disk(desk: Path) -> None:
 def test_a_library_without_facts_is_refused_in_one_sentence(tmp_path: Path, tiny: Path) -> None:
     openbook("init", ".", "--model", str(tiny), cwd=tmp_path)
     (tmp_path / "docs").mkdir()
-    for number in range(3):
-        (tmp_path / "docs" / f"{number}.md").write_text("Well. Perhaps. Or not so.\n" * (number + 1))
+    for name in ("Well. Perhaps.", "Or else, quite possibly, otherwise.", "And so on, and so forth!"):
+        (tmp_path / "docs" / f"{len(name)}.md").write_text(f"{name}\n")
     openbook("sync", "docs", cwd=tmp_path)
     said = openbook("finetune", "--from-library", "--name", "x", cwd=tmp_path, expect=1).stderr
     assert "3 documents gave" in said
