@@ -220,7 +220,7 @@ def in_voice(
         if supported and supported >= _SUPPORTED * len(checked.sentences) and not any(one in apart for one in cited):
             case = Case(asked.content, history=tuple(history))
             made = (*render.prompt(case, hits), Message("assistant", defuse(checked.text)))
-            lessons.append(Example(made, place=f"voice:{example.place}", document=cited[0]))
+            lessons.append(Example(made, place=f"voice:{example.place}", document=cited[0], last_only=True))
     return lessons
 
 

@@ -168,6 +168,8 @@ class Example:
     """Examples with the same one are parts of one conversation; "" when unknown."""
     document: str = ""
     """The document it was made from; "" when unknown."""
+    last_only: bool = False
+    """Only the last turn is learned; earlier replies are part of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

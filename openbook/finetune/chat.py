@@ -103,6 +103,8 @@ class Chat:
         One, with every assistant turn learned, when each turn's prompt begins with the turns before it token by token;
         else (templates that rewrite history) one for each assistant turn, each exactly as it would be answered.
         """
+        if example.last_only:
+            return [self.pair(example.messages[:-1], example.messages[-1].content)]
         turns = enumerate(example.messages)
         parts = [self.pair(example.messages[:at], turn.content) for at, turn in turns if turn.role == "assistant"]
         whole = Tokens((), ())

@@ -241,6 +241,7 @@ class _Maker:
             (*self._asked(case, shown), Message("assistant", defuse(reply))),
             place=f"{kind}:{case.id or case.question[:60]}",
             document=gold.chunk.document,
+            last_only=True,
         )
 
 
@@ -276,7 +277,12 @@ def read(path: Path) -> tuple[Example, ...]:
         # Not splitlines(): a text may hold U+2028 and the like.
         raw = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return tuple(
-            Example(tuple(Message(**turn) for turn in one["messages"]), place=one["place"], document=one["document"])
+            Example(
+                tuple(Message(**turn) for turn in one["messages"]),
+                place=one["place"],
+                document=one["document"],
+                last_only=True,
+            )
             for one in raw
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

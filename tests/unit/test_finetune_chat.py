@@ -105,3 +105,12 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="cannot be loaded"):
         Chat.load(tmp_path, template=CHATML)
+
+
+def test_of_a_lesson_only_the_last_reply_is_learned(tmp_path: Path) -> None:
+    made = chat(tmp_path)
+    talk = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d"))
+    (tokens,) = made.sequences(Example(talk, last_only=True))
+    assert learned(made, tokens) == ["d<|im_end|>"]
+    (both,) = made.sequences(Example(talk))
+    assert learned(made, both) == ["b<|im_end|>", "d<|im_end|>"]

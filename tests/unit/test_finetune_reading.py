@@ -157,6 +157,7 @@ def test_earlier_turns_stand_before_the_question() -> None:
     asked = Case("How many people?", source.case.gold, source.case.spans, history=talk)
     made = reading.build([Source(asked, source.gold, "100", source.start, ())], settings=Reading(variants=1), shown=2)
     assert [turn.role for turn in made.examples[0].messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert made.examples[0].last_only
 
 
 def test_of_a_very_long_sentence_only_the_answer_is_learned() -> None:
