@@ -197,6 +197,11 @@ def test_a_control_token_in_a_document_is_broken_in_the_reply_as_in_the_passage(
 
 
 def test_lessons_with_rare_line_ends_are_read_back(tmp_path: Path) -> None:
-    lesson = Example((Message("user", "a\u2028b\x85c\x0bd"), Message("assistant", "e")), place="answer:x", document="d")
+    lesson = Example(
+        (Message("user", "a\u2028b\x85c\x0bd"), Message("assistant", "e")),
+        place="answer:x",
+        document="d",
+        last_only=True,
+    )
     reading.write(tmp_path / "train.jsonl", [lesson, lesson])
     assert reading.read(tmp_path / "train.jsonl") == (lesson, lesson)
