@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bench import xquad
 from bench.quality_workspaces import xquad_workspace
@@ -20,6 +21,7 @@ from bench.reader_models import Reader
 from bench.reader_score import Row, judge
 from openbook import Workspace
 from openbook.answer.ask import Assistant
+from openbook.answer.extractive import Ranker
 from openbook.answer.generators.fake import ScriptedGenerator
 from openbook.records import Answer, Hit, Message, Scope, SearchResult
 from openbook.seams import ANYONE, Embedder
@@ -27,6 +29,9 @@ from openbook.settings import AnswerSettings
 
 _ROOMY = 1_000_000
 """Context of the generator that repeats a reply: the model's own context was minded before."""
+
+
+_ranker = lru_cache(4)(Ranker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def product(item: Item, text: str, embedder: Embedder, *, history: Sequence[Mess
         settings=AnswerSettings(hints=0),
         library_version=lambda: 1,
         searcher=Found(item.hits),
-        embedder=embedder,
+        ranker=_ranker(embedder),
         generator=lambda: ScriptedGenerator(lambda _: text, context=_ROOMY),
     )
     return assistant.ask(item.question, history=history)

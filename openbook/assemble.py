@@ -21,6 +21,7 @@ from openbook.settings import STATE_DIR, Settings
 
 if TYPE_CHECKING:
     from openbook.answer.ask import Assistant
+    from openbook.answer.extractive import Ranker
     from openbook.finetune.registry import Adapter, Registry
     from openbook.finetune.run import Tools
     from openbook.library.stored import StoredLibrary
@@ -59,6 +60,7 @@ class House:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="openbook-load")
         self._generators: dict[bool, Future[Generator]] = {}
         self._tuned: dict[str, Generator] = {}
+        self._ranking: Ranker | None = None
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -192,13 +194,21 @@ class House:
             settings=self.settings.answer,
             library_version=lambda: self.library.version() if reads else 0,
             searcher=self.searcher if reads else None,
-            embedder=self.embedder if reads else None,
+            ranker=self._ranker() if reads else None,
             generator=None if arm == "extractive" else answering,
             rewriter=None if arm == "extractive" else self.generator,
             adapter=added.ref if added is not None else None,
             system=chosen.system if chosen is not None else WITHOUT_PASSAGES,
             notes=self._changed_since(chosen) if chosen is not None and reads else (),
         )
+
+    def _ranker(self) -> Ranker:
+        """Remembers the sentences of passages from one question to the next, as long as the embedder stays."""
+        from openbook.answer.extractive import Ranker
+
+        if self._ranking is None or self._ranking.embedder is not self.embedder:
+            self._ranking = Ranker(self.embedder)
+        return self._ranking
 
     def serving(self) -> dict[str, object]:
         """What decides which passages a model is shown and how: an adapter that learned to read depends on it."""

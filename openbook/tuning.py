@@ -125,13 +125,14 @@ def _reranker(house: House, name: str) -> Reranker:
 def _answer(house: House, settings: Settings, searcher: Searcher, case: Case, scope: Scope) -> Answer:
     """As the arm rag answers, but never declining before the model is asked: order is what is measured."""
     from openbook.answer.ask import Assistant
+    from openbook.answer.extractive import Ranker
 
     assistant = Assistant(
         arm="rag",
         settings=settings.answer.model_copy(update={"abstain_below": 0.0}),
         library_version=house.library.version,
         searcher=searcher,
-        embedder=house.embedder,
+        ranker=Ranker(house.embedder),
         generator=partial(house.generator, reads=True),
     )
     return assistant.ask(case.question, history=case.history, scope=scope)

@@ -17,7 +17,7 @@ from openbook.errors import OpenbookError, PromptTooLong
 from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, Hint, messages
 from openbook.prose import sentences
 from openbook.records import Answer, Arm, Chunk, Generation, Hit, Message, Sampling, Scope, Sentence, Timings
-from openbook.seams import ANYONE, Embedder, Generator, Searcher
+from openbook.seams import ANYONE, Generator, Searcher
 from openbook.settings import AnswerSettings
 
 FALLBACK_NOTE = "the passages did not support what the model wrote; these are their own best sentences, verbatim"
@@ -77,14 +77,15 @@ class Assistant:
         settings: AnswerSettings,
         library_version: Callable[[], int],
         searcher: Searcher | None = None,
-        embedder: Embedder | None = None,
+        ranker: extractive.Ranker | None = None,
         generator: Callable[[], Generator] | None = None,
         rewriter: Callable[[], Generator] | None = None,
         adapter: str | None = None,
         system: str | None = WITHOUT_PASSAGES,
         notes: Sequence[str] = (),
     ) -> None:
-        """`generator` is called when first needed, so that a model loads while passages are sought.
+        """`ranker` puts the passages' sentences in order; without one there are no hints and no fallback.
+        `generator` is called when first needed, so that a model loads while passages are sought.
         `rewriter` makes follow-ups stand alone where answer.rewrite is "model"; without one, rules do.
         `adapter` is named in answers that `generator` wrote.
         `system` is the system prompt of questions without passages (see openbook.prompt.messages).
@@ -94,7 +95,7 @@ class Assistant:
         self._settings = settings
         self._version = library_version
         self._searcher = searcher
-        self._ranker = extractive.Ranker(embedder) if embedder is not None else None
+        self._ranker = ranker
         self._generator = generator
         self._rewriter = rewriter
         self._adapter = adapter

@@ -57,7 +57,7 @@ class Ranker:
     """
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        self.embedder = embedder
         self._prepared = lru_cache(_PASSAGES)(self._prepare)
         self._asked = lru_cache(_QUESTIONS)(self._ask)
 
@@ -92,7 +92,7 @@ class Ranker:
         return tuple(replace(hit, dense_score=float(self._prepared(hit.chunk)[1][0] @ vector)) for hit in hits)
 
     def _ask(self, question: str) -> Vector:
-        vector: Vector = self._embedder.embed([question], kind="query")[0]
+        vector: Vector = self.embedder.embed([question], kind="query")[0]
         return vector
 
     def _prepare(self, chunk: Chunk) -> tuple[list[Span], Vectors]:
@@ -101,7 +101,7 @@ class Ranker:
         texts = [chunk.text[span.start : span.end] for span in spans]
         heading = chunk.heading[-1] if chunk.heading else chunk.title
         under = [f"{heading}\n\n{text}" if heading else text for text in texts]
-        return spans, self._embedder.embed([chunk.indexed_text, *under, *texts], kind="document")
+        return spans, self.embedder.embed([chunk.indexed_text, *under, *texts], kind="document")
 
 
 def extract(question: str, hits: Sequence[Hit], ranker: Ranker, *, most: int = 2) -> Checked:

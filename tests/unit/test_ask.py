@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openbook.answer.ask import EMPTY_NOTE, FALLBACK_NOTE, Assistant, fit
+from openbook.answer.extractive import Ranker
 from openbook.answer.generators.fake import ScriptedGenerator
 from openbook.errors import PromptTooLong
 from openbook.library import open_library
@@ -65,7 +66,7 @@ def assistant(
         settings=settings,
         library_version=library.version,
         searcher=HybridSearcher(library, EMBEDDER, Retrieve()),
-        embedder=EMBEDDER,
+        ranker=Ranker(EMBEDDER),
         generator=lambda: ScriptedGenerator(script, context=context),
     )
 
@@ -190,7 +191,7 @@ def test_follow_ups_are_rewritten_by_the_rewriter_and_answered_by_the_generator(
         settings=SURE.model_copy(update={"rewrite": "model"}),
         library_version=filled.version,
         searcher=HybridSearcher(filled, EMBEDDER, Retrieve()),
-        embedder=EMBEDDER,
+        ranker=Ranker(EMBEDDER),
         generator=lambda: ScriptedGenerator(lambda _: "Dogs are welcome in the office on Fridays [1]."),
         rewriter=lambda: ScriptedGenerator(rewrites),
         adapter="reader (bundled)",
@@ -259,7 +260,7 @@ def test_the_sentences_closest_to_the_question_stand_before_it_best_last() -> No
             settings=settings,
             library_version=lambda: 1,
             searcher=None,
-            embedder=EMBEDDER,
+            ranker=Ranker(EMBEDDER),
             generator=lambda: ScriptedGenerator(say),
         )
         made.ask("How many days a year is vacation?", contexts=passages)
