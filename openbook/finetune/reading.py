@@ -30,6 +30,8 @@ AT_ONCE = 8
 """Most questions over the same passages: more would make one optimizer step of one text."""
 _FEWER = 0.2
 """Share of the passage sets that show fewer passages than serving does, down to one."""
+_PLAIN = 0.3
+"""Share of the lessons without hints: else a prompt without them would always be refused."""
 _EMPTY = 0.05
 """Share of the refusals before which nothing is shown."""
 _LONGEST = 500
@@ -81,8 +83,10 @@ def build(
     `shown`, `hints`, `instructions` and `order` are what serving does. The same lessons for the same seed.
     """
 
+    chance = random.Random(seed)
+
     def asked(case: Case, passages: Sequence[Hit]) -> list[Message]:
-        helped = hints(case, passages) if passages else ()
+        helped = hints(case, passages) if passages and chance.random() >= _PLAIN else ()
         return messages(
             case.question, passages, history=case.history, instructions=instructions, order=order, hints=helped
         )

@@ -151,6 +151,15 @@ def test_the_same_seed_makes_the_same_lessons() -> None:
     assert one.examples != other.examples
 
 
+def test_most_prompts_repeat_the_closest_sentences_and_some_do_not() -> None:
+    made = reading.build(
+        world(), settings=Reading(), shown=3, hints=lambda case, _: [prompt.Hint(1, f"Closest to {case.question}")]
+    )
+    shown = [one for one in made.examples if numbers_shown(one)]
+    helped = [one for one in shown if "Closest to " in one.messages[-2].content]
+    assert 0.6 < len(helped) / len(shown) < 0.8
+
+
 def test_earlier_turns_stand_before_the_question() -> None:
     source = world()[0]
     talk = (Message("user", "Tell me about Aba."), Message("assistant", "It is a town."))
