@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -236,8 +236,7 @@ class House:
                 f"the adapter {adapter.ref} never learned to read passages, which usually makes such answers worse; "
                 "train one with: openbook finetune --from-library",
             )
-        now = self.serving()
-        changed = sorted(key for key, value in now.items() if learned["serving"].get(key) != value)
+        changed = differences(learned["serving"], self.serving())
         if not changed:
             return ()
         return (
@@ -349,14 +348,37 @@ class House:
         return self._files(name, kind)
 
     def _files(self, name: str, kind: Literal["embedder", "generator", "reranker"]) -> ModelFiles:
-        from openbook.models import fetch
+        from openbook.models import catalogue, fetch
 
         place = placed(name, self.root)
+        if not (catalogue.looks_like_path(place) or catalogue.looks_like_hub(place)):
+            catalogue.get(place, wanted=kind)
         files = fetch.ensure(place, offline=offline(self.settings), progress=self._progress)
         if files.kind != kind:
             raise SettingsError(f"models.{kind} = {name!r} is a {files.kind}; choose one with: openbook models list")
         # Named as in the settings, so that a workspace that moved knows its own embedder again.
         return files if place == name else replace(files, name=name)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], *, within: str = "") -> list[str]:
+    """What has another value now, one phrase each, by name.
+
+    >>> differences({"retrieve": {"k": 3}, "order": "best_last"}, {"retrieve": {"k": 2}, "order": "best_last"})
+    ['retrieve.k 3 -> 2']
+    """
+    found: list[str] = []
+    for key in sorted({*then, *now}):
+        before, after = then.get(key), now.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, within=f"{within}{key}.")
+        elif before != after:
+            found.append(f"{within}{key} {_brief(before)} -> {_brief(after)}")
+    return found
+
+
+def _brief(value: object) -> str:
+    text = " ".join(str(value).split()) if value not in ("", None) else "none"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def placed(name: str, root: Path) -> str:

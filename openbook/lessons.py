@@ -21,7 +21,7 @@ from openbook.errors import ExamplesError
 from openbook.files import write_atomic
 from openbook.finetune import examples as conversations
 from openbook.finetune import reading
-from openbook.finetune.reading import Source
+from openbook.finetune.reading import Source, Unanswerable
 from openbook.metrics import contains
 from openbook.prompt import Hint, defuse, messages
 from openbook.records import Case, Chunk, Example, Hit, Message, Scope
@@ -85,7 +85,7 @@ def prepare(
     # One version throughout, and nothing that the groups of this training may not see.
     scope = Scope(read.groups, version=built.version)
     found, left_out = sources(
-        kept,
+        [case for case in kept if case.kind != "unanswerable"],
         library=library,
         searcher=searcher,
         shown=settings.answer.passages,
@@ -95,12 +95,15 @@ def prepare(
     if len(found) < FEW:
         raise ExamplesError(
             f"the library's {built.read} documents gave {len(found)} questions and {FEW} are the least to learn "
-            f"from{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
+            f"from{_language(built.foreign)}{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
         )
-    train, held = _parted(found, asking.split(kept, job.settings.validation, seed=seed, twins=built.twins)[1])
+    away = asking.split(kept, job.settings.validation, seed=seed, twins=built.twins)[1]
+    train, held = _parted(found, away)
+    asked = unanswerable(kept, searcher=searcher, shown=settings.answer.passages, scope=scope)
+    declined, declined_held = _parted(asked, away)
     render = _Serving(settings, Ranker(house.embedder))
-    lessons = render.lessons(train, read, seed=seed, progress=progress)
-    tests = render.lessons(held, read.model_copy(update={"variants": 1}), seed=seed)
+    lessons = render.lessons(train, read, declined, seed=seed, progress=progress)
+    tests = render.lessons(held, read.model_copy(update={"variants": 1}), declined_held, seed=seed)
     apart = {span.document for one in held for span in one.case.spans}
     voiced = in_voice(_conversations(job), searcher=searcher, render=render, scope=scope, apart=apart)
     reading.write(folder / TRAIN, [*lessons.examples, *voiced])
@@ -116,6 +119,7 @@ def prepare(
             "by_origin": dict(Counter(one.case.origin for one in found)),
             "rejected": dict(built.rejected),
             "left_out": dict(left_out),
+            "unanswerable": len(asked),
         },
         "review": reviewed.facts(),
         "lessons": {**lessons.counts, "voice": len(voiced)},
@@ -162,6 +166,15 @@ def sources(
     return found, left_out
 
 
+def unanswerable(cases: Sequence[Case], *, searcher: Searcher, shown: int, scope: Scope) -> list[Unanswerable]:
+    """The questions that the user says no document answers, with what is found for each."""
+    return [
+        Unanswerable(case, searcher.search(standalone(case.question, case.history), k=shown + _BESIDE, scope=scope).hits)
+        for case in cases
+        if case.kind == "unanswerable"
+    ]
+
+
 class _Serving:
     """Prompts as serving makes them."""
 
@@ -173,11 +186,18 @@ class _Serving:
         return hints(asked, hits, self._ranker, most=self.settings.answer.hints)
 
     def lessons(
-        self, some: Sequence[Source], read: Reading, *, seed: int, progress: Progress | None = None
+        self,
+        some: Sequence[Source],
+        read: Reading,
+        declined: Sequence[Unanswerable] = (),
+        *,
+        seed: int,
+        progress: Progress | None = None,
     ) -> reading.Lessons:
         answer = self.settings.answer
         return reading.build(
             some,
+            unanswerable=declined,
             settings=read,
             shown=answer.passages,
             hints=self.hints,
@@ -247,7 +267,9 @@ def _teacher(house: House) -> Generator | None:
     return EndpointGenerator(house.settings.endpoint) if house.settings.endpoint.model else None
 
 
-def _parted(found: Sequence[Source], held: Sequence[Case]) -> tuple[list[Source], list[Source]]:
+def _parted[Asked: (Source, Unanswerable)](
+    found: Sequence[Asked], held: Sequence[Case]
+) -> tuple[list[Asked], list[Asked]]:
     keys = {id(case) for case in held}
     apart = [one for one in found if id(one.case) in keys]
     return [one for one in found if id(one.case) not in keys], apart
@@ -261,6 +283,10 @@ def _conversations(job: Job) -> tuple[Example, ...]:
     if job.validation:
         return every
     return conversations.split(every, job.settings.validation, seed=job.settings.seed)[0]
+
+
+def _language(foreign: int) -> str:
+    return f": {foreign} are not in English, which leaves only tables, FAQ lines and blanks to ask" if foreign else ""
 
 
 def _why(rejected: Mapping[str, int]) -> str:

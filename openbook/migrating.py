@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from openbook.seams import Embedder, Progress
 
 _FEW = 500
-"""Chunks embedded right here: to start a process for fewer takes longer."""
+"""Chunks embedded in this process: to start another for fewer takes longer."""
 _SAMPLED = 200
 """Texts of the library itself that stand in for questions."""
 _POLITE = 10
@@ -66,17 +66,17 @@ def migrate(
         return _foreseen(house, standing, target, name)
     done = _Done()
     kept = standing.previous is not None and standing.previous.embedder == fingerprint
-    if standing.chunks > _FEW and not kept:
+    if not kept and standing.chunks > _FEW:
         _embed_aside(house, name, done, progress)
+    elif not kept:
+        _embed_here(house, target, name, done, progress)
     while True:
         with _owned(house, standing) as library, _changeover(house, target, name, library) as coming:
             if coming.missing > _FEW and not kept:
                 behind = True  # so much was committed meanwhile that the library is not to be held for it
             else:
                 behind = False
-                began = time.perf_counter()
-                done.embedded += coming.fill(progress)
-                done.seconds += time.perf_counter() - began
+                _fill(coming, done, progress)
                 coming.optimize()
                 compared, notes = _compare(house, library, coming, target, cases, progress)
                 if not anyway:
@@ -288,6 +288,21 @@ def _too_long(house: House, target: Embedder, name: str) -> tuple[str, ...]:
         f"{long} of {len(texts)} chunks looked at are longer than the {target.max_tokens} tokens {name!r} reads, and "
         "their ends count for words only; set ingest.chunk_tokens lower and sync the documents anew",
     )
+
+
+def _embed_here(house: House, target: Embedder, name: str, done: _Done, progress: Progress | None) -> None:
+    """Embed few chunks while the library is free for others; adds to `done` what was embedded."""
+    from openbook.library.migration import Changeover
+
+    settings = house.settings.library
+    with contextlib.closing(Changeover(_folder(house), settings=settings, embedder=target, name=name)) as coming:
+        _fill(coming, done, progress)
+
+
+def _fill(coming: Changeover, done: _Done, progress: Progress | None) -> None:
+    began = time.perf_counter()
+    done.embedded += coming.fill(progress)
+    done.seconds += time.perf_counter() - began
 
 
 def _embed_aside(house: House, name: str, done: _Done, progress: Progress | None) -> None:

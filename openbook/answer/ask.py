@@ -123,7 +123,7 @@ class Assistant:
     ) -> AnswerStream:
         """Answer piece by piece. `contexts` are passages to answer from instead of searching.
 
-        Raises PromptTooLong when the question alone does not fit, EndpointError or ModelError from the generator.
+        Raises PromptTooLong when the question does not fit with one passage, EndpointError or ModelError from the generator.
         """
         return AnswerStream(self._parts(question, history, scope, contexts))
 
@@ -281,7 +281,7 @@ def fit(
     """The messages that fit the model's context, and the passages in them.
 
     The oldest turns of the conversation go first, then the lowest-ranked passages, never the question.
-    Raises PromptTooLong when the question alone is too long.
+    Raises PromptTooLong, naming the longest part, when the question and the best passage alone are too long.
     """
     shown = None if hits is None else list(hits)
     turns = list(history)
@@ -303,9 +303,18 @@ def fit(
         elif shown and len(shown) > 1:
             shown.pop()
         else:
+            parts = {
+                "the question": (question, "shorten it"),
+                "the best passage": (shown[0].chunk.text if shown else "", "sync with a smaller ingest.chunk_tokens"),
+                "the hints": (" ".join(hint.text for hint in hints if hint.number == 1), "set a smaller answer.hints"),
+                "answer.instructions": (instructions, "shorten it"),
+                "the system prompt": ((system or "") if shown is None else "", "train with a shorter one"),
+            }
+            name, (text, mend) = max(parts.items(), key=lambda part: len(part[1][0]))
             raise PromptTooLong(
-                f"the question of {len(question)} characters does not fit the model's context of {model.context} tokens"
-                f" beside {sampling.max_tokens} tokens for the answer; shorten it or set a smaller answer.max_tokens"
+                f"the prompt does not fit the model's context of {model.context} tokens beside {sampling.max_tokens} "
+                f"tokens for the answer, and the longest part of it is {name} of {len(text)} characters; {mend}, or "
+                "set a smaller answer.max_tokens"
             )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -59,6 +59,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswerable:
+    """A question of the user's that no document answers, with what the serving retriever finds for it."""
+
+    case: Case
+    found: tuple[Hit, ...]
+    """Best first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lessons:
     """What a model learns to read from."""
 
@@ -70,6 +79,7 @@ class Lessons:
 def build(
     sources: Sequence[Source],
     *,
+    unanswerable: Sequence[Unanswerable] = (),
     settings: Reading,
     shown: int,
     hints: Hints = lambda _, __: (),
@@ -80,6 +90,7 @@ def build(
 ) -> Lessons:
     """Lessons from questions: each is answered `settings.variants` times, over other passages each time.
 
+    `unanswerable` come first among the refusals, whose share stays as set: in turn when they are more than that.
     `shown`, `hints`, `instructions` and `order` are what serving does. The same lessons for the same seed.
     """
 
@@ -91,7 +102,7 @@ def build(
             case.question, passages, history=case.history, instructions=instructions, order=order, hints=helped
         )
 
-    maker = _Maker(sources, settings, shown, asked, random.Random(seed))
+    maker = _Maker(sources, unanswerable, settings, shown, asked, random.Random(seed))
     made: list[Example] = []
     for number in range(settings.variants):
         made += maker.variant()
@@ -103,9 +114,16 @@ def build(
 
 class _Maker:
     def __init__(
-        self, sources: Sequence[Source], settings: Reading, shown: int, asked: Render, chance: random.Random
+        self,
+        sources: Sequence[Source],
+        unanswerable: Sequence[Unanswerable],
+        settings: Reading,
+        shown: int,
+        asked: Render,
+        chance: random.Random,
     ) -> None:
         self._sources = list(sources)
+        self._unanswerable = deque(unanswerable)
         self._settings = settings
         self._shown = shown
         self._asked = asked
@@ -122,6 +140,7 @@ class _Maker:
 
     def variant(self) -> Iterator[Example]:
         """Every question answered once, and the share of refusals."""
+        yield from self._declined()
         waiting: dict[Place, list[int]] = {}
         for number, source in enumerate(self._sources):
             waiting.setdefault(_place(source.gold), []).append(number)
@@ -158,9 +177,7 @@ class _Maker:
             pool = list(self._hits.values())
             self._chance.shuffle(pool)
         else:
-            # Mostly the best found, as serving shows them, now and then one further down.
-            keys = {id(hit): rank * self._chance.random() for rank, hit in enumerate(source.found, start=1)}
-            pool = sorted(source.found, key=lambda hit: keys[id(hit)])
+            pool = self._drawn(source.found)
         chosen: list[Hit] = []
         for hit in pool:
             if len(chosen) == count:
@@ -168,6 +185,22 @@ class _Maker:
             if _place(hit) != gold and not contains(hit.chunk.text, source.case.gold) and hit not in chosen:
                 chosen.append(hit)
         return chosen
+
+    def _declined(self) -> Iterator[Example]:
+        """Refusals of unanswerable questions, each at most once a variant, over the passages found for it."""
+        share = self._settings.refusal
+        due = round((self.counts["answer"] + len(self._sources)) * share / (1 - share)) - self.counts["refusal"]
+        for _ in range(min(due, len(self._unanswerable))):
+            one = self._unanswerable[0]
+            self._unanswerable.rotate(-1)
+            shown = self._drawn(one.found)[: self._shown]
+            self._chance.shuffle(shown)
+            yield self._lesson(one.case, shown, ABSTENTION, "refusal", "")
+
+    def _drawn(self, found: Sequence[Hit]) -> list[Hit]:
+        """Mostly the best found first, as serving shows them, now and then one further down."""
+        keys = {id(hit): rank * self._chance.random() for rank, hit in enumerate(found, start=1)}
+        return sorted(found, key=lambda hit: keys[id(hit)])
 
     def _refused(self, shown: Sequence[Hit], answered: int, asked: Sequence[int]) -> Iterator[Example]:
         """Refusals over the same passages, of questions these nearly answer, so that their share stays as set."""
@@ -191,12 +224,12 @@ class _Maker:
             if _place(source.gold) in places or any(contains(hit.chunk.text, source.case.gold) for hit in shown):
                 continue
             nothing = self._chance.random() < _EMPTY
-            yield self._lesson(source.case, () if nothing else shown, ABSTENTION, "refusal", source.gold)
+            yield self._lesson(source.case, () if nothing else shown, ABSTENTION, "refusal", source.gold.chunk.document)
             due, most = due - 1, most - 1
 
     def _answered(self, source: Source, shown: Sequence[Hit]) -> Example:
         number = 1 + [_place(hit) for hit in shown].index(_place(source.gold))
-        return self._lesson(source.case, shown, self.target(source, number), "answer", source.gold)
+        return self._lesson(source.case, shown, self.target(source, number), "answer", source.gold.chunk.document)
 
     def target(self, source: Source, number: int) -> str:
         """The reply to learn; its quote stands word by word in the passage."""
@@ -223,7 +256,8 @@ class _Maker:
                 shown = [hit for hit in self._passages(changed) if not contains(hit.chunk.text, source.case.gold)]
                 number = 1 + shown.index(changed.gold) if changed.gold in shown else 0
                 if number:
-                    yield self._lesson(source.case, shown, self.target(changed, number), "conflict", source.gold)
+                    reply, document = self.target(changed, number), source.gold.chunk.document
+                    yield self._lesson(source.case, shown, reply, "conflict", document)
 
     def _changed(self, source: Source) -> Source | None:
         """The source with another answer of the same kind in its passage."""
@@ -238,13 +272,13 @@ class _Maker:
         text = chunk.text.replace(source.answer, others[0])
         return replace(source, gold=replace(source.gold, chunk=replace(chunk, text=text)), answer=others[0])
 
-    def _lesson(self, case: Case, shown: Sequence[Hit], reply: str, kind: str, gold: Hit) -> Example:
+    def _lesson(self, case: Case, shown: Sequence[Hit], reply: str, kind: str, document: str) -> Example:
         self.counts[kind] += 1
         # As the passage is shown: a control token in a quote would end the reply there.
         return Example(
             (*self._asked(case, shown), Message("assistant", defuse(reply))),
             place=f"{kind}:{case.id or case.question[:60]}",
-            document=gold.chunk.document,
+            document=document,
             last_only=True,
         )
 

@@ -103,16 +103,16 @@ class Model:
         return tuple(dict.fromkeys(source for file in self.files for source in file.sources))
 
 
-def get(name: str) -> Model:
+def get(name: str, *, wanted: Kind | None = None) -> Model:
     """A model by its name.
 
-    Raises ModelError listing the known names.
+    Raises ModelError listing the known names, only those of the kind `wanted` where one is given.
 
     >>> get("all-minilm-l6-v2").dimensions
     384
     """
     if name not in CATALOGUE:
-        known = ", ".join(CATALOGUE)
+        known = ", ".join(one.name for one in CATALOGUE.values() if wanted in (None, one.kind))
         raise ModelError(f"no model is called {name!r}; known are {known}; or give a path to a model on this machine")
     return CATALOGUE[name]
 

@@ -55,6 +55,8 @@ class Built:
     """Groups of documents that hold largely the same text; for `split`."""
     read: int = 0
     """Documents that were read."""
+    foreign: int = 0
+    """Of those, documents not in English: only tables, FAQ lines and blanks were made from them."""
 
 
 def build(
@@ -103,6 +105,7 @@ def build(
         shelf.version,
         divide.twins(maker.sketches),
         len(maker.sketches),
+        len(maker.foreign),
     )
 
 

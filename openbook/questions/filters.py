@@ -163,14 +163,14 @@ def _wording_fault(draft: Draft, answer: str, chunk: Chunk) -> str:
     if len(asked) < _needed(draft, named):
         return "asks too little"
     if draft.form != "cloze" and (_POINTING.search(question) or _LEADING.search(question)):
-        return "only understood beside the passage"
+        return "the question cannot stand alone"
     bare = _BARE.fullmatch(draft.subject) and not draft.subject.endswith("s")
     if _DANGLING.search(question) or (bare and not named and len(asked) < 5):
-        return "only understood beside the passage"
+        return "the question cannot stand alone"
     if draft.form in {"question", "heading"} and _VAGUE.match(answer):
-        return "the answer is only understood beside the passage"
+        return "the answer is too vague"
     if draft.form == "cloze" and (_PRONOUN.search(question) or _POINTING.search(question)):
-        return "only understood beside the passage"
+        return "the question cannot stand alone"
     if draft.form not in {"heading", "faq"} and copied(question, chunk.text):
         return "copies the passage"
     return ""

@@ -101,6 +101,16 @@ def _table(text: str, path: Path, problems: list[str]) -> Iterator[tuple[int, ob
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count), restkey=_MORE)
     before = 1
     try:
+        names = {name.strip().lower() for name in reader.fieldnames or () if name}
+        wanted = [name for name, also in _NAMES.items() if names and names.isdisjoint(also)]
+        if "kind" in names and wanted == ["answer"]:  # nothing but unanswerable questions, or each row is told of
+            wanted = []
+        if wanted:
+            problems.append(
+                f"{path.name}:1: the columns are {', '.join(map(repr, reader.fieldnames or ()))}, and "
+                f"{' and '.join(map(repr, wanted))} must be among them; name the columns in the first line"
+            )
+            return
         for row in reader:
             line, before = before + 1, reader.line_num
             if more := row.pop(_MORE, None):

@@ -70,8 +70,8 @@ class Reader:
 
 
 def find(name: str, *, home: Path = HOME) -> Reader | None:
-    """The bundled reader of a model; None when there is none."""
-    return next((one for one in bundled(home=home) if one.name == name), None)
+    """The bundled reader of a model; None when there is none. Raises ModelError when its own manifest is damaged."""
+    return next((_read(path.parent) for path in home.glob(f"*/{MANIFEST}") if path.parent.name == name), None)
 
 
 def bundled(*, home: Path = HOME) -> list[Reader]:
