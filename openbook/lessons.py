@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openbook.answer.cite import check
 from openbook.answer.extractive import Ranker, hints
@@ -41,6 +41,8 @@ _BESIDE = 5
 """Hits sought beyond those shown: distractors that vary from lesson to lesson."""
 _SUPPORTED = 0.5
 """Share of a reply's sentences that the passages must bear out for the reply to be learned with them."""
+
+_Asked = TypeVar("_Asked", Source, Unanswerable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def prepare(
     if len(found) < FEW:
         raise ExamplesError(
             f"the library's {built.read} documents gave {len(found)} questions and {FEW} are the least to learn "
-            f"from{_language(built.foreign)}{_why(built.rejected)}; add documents with facts in them, or questions of your own with --questions"
+            f"from{_language(built.foreign)}{_why(built.rejected)}; add documents with facts in them, or questions of "
+            "your own with --questions"
         )
     away = asking.split(kept, job.settings.validation, seed=seed, twins=built.twins)[1]
     train, held = _parted(found, away)
@@ -169,7 +172,9 @@ def sources(
 def unanswerable(cases: Sequence[Case], *, searcher: Searcher, shown: int, scope: Scope) -> list[Unanswerable]:
     """The questions that the user says no document answers, with what is found for each."""
     return [
-        Unanswerable(case, searcher.search(standalone(case.question, case.history), k=shown + _BESIDE, scope=scope).hits)
+        Unanswerable(
+            case, searcher.search(standalone(case.question, case.history), k=shown + _BESIDE, scope=scope).hits
+        )
         for case in cases
         if case.kind == "unanswerable"
     ]
@@ -267,9 +272,7 @@ def _teacher(house: House) -> Generator | None:
     return EndpointGenerator(house.settings.endpoint) if house.settings.endpoint.model else None
 
 
-def _parted[Asked: (Source, Unanswerable)](
-    found: Sequence[Asked], held: Sequence[Case]
-) -> tuple[list[Asked], list[Asked]]:
+def _parted(found: Sequence[_Asked], held: Sequence[Case]) -> tuple[list[_Asked], list[_Asked]]:
     keys = {id(case) for case in held}
     apart = [one for one in found if id(one.case) in keys]
     return [one for one in found if id(one.case) not in keys], apart

@@ -10,7 +10,7 @@ import pytest
 from openbook import prompt
 from openbook.errors import TrainingError
 from openbook.finetune import reading
-from openbook.finetune.reading import Source
+from openbook.finetune.reading import Source, Unanswerable
 from openbook.records import Case, Chunk, Example, Hit, Message, Span
 from openbook.settings import Reading
 
@@ -214,3 +214,33 @@ def test_lessons_with_rare_line_ends_are_read_back(tmp_path: Path) -> None:
     )
     reading.write(tmp_path / "train.jsonl", [lesson, lesson])
     assert reading.read(tmp_path / "train.jsonl") == (lesson, lesson)
+
+
+def unanswerable(count: int) -> list[Unanswerable]:
+    found = tuple(world()[0].found)
+    return [Unanswerable(Case(f"Who is mayor {n}?", kind="unanswerable", id=f"mayor{n}"), found) for n in range(count)]
+
+
+def test_unanswerable_questions_are_refused_over_what_is_found_for_them_within_the_share() -> None:
+    settings = Reading(refusal=0.25, conflict=0, variants=2)
+    made = reading.build(world(), unanswerable=unanswerable(3), settings=settings, shown=3)
+    mayors = [one for one in made.examples if "mayor" in one.place]
+    assert Counter(one.place for one in mayors) == {f"refusal:mayor{n}": 2 for n in range(3)}
+    assert made.counts["refusal"] == kinds(made)["refusal"]
+    assert made.counts["refusal"] / len(made.examples) == pytest.approx(0.25, abs=0.02)
+    near = {found.chunk.text for found in world()[0].found}
+    for one in mayors:
+        assert one.messages[-1].content == prompt.ABSTENTION
+        assert len(numbers_shown(one)) == 3
+        assert set(numbers_shown(one).values()) <= near
+
+
+def test_more_unanswerable_questions_than_the_share_take_turns() -> None:
+    settings = Reading(refusal=0.25, conflict=0, variants=2)
+    made = reading.build(world(), unanswerable=unanswerable(20), settings=settings, shown=3)
+    mayors = Counter(one.place for one in made.examples if "mayor" in one.place)
+    assert len(mayors) == 20
+    assert set(mayors.values()) == {1, 2}
+    assert made.counts["refusal"] / len(made.examples) == pytest.approx(0.25, abs=0.02)
+    none = Reading(refusal=0, conflict=0)
+    assert "refusal" not in reading.build(world(), unanswerable=unanswerable(2), settings=none, shown=3).counts

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from openbook import Workspace, lessons
-from openbook.assemble import House
-from openbook.errors import OpenbookError, SettingsError
+from openbook.assemble import House, differences
+from openbook.errors import ExamplesError, OpenbookError, SettingsError
 from openbook.finetune import examples, reading
 from openbook.finetune.job import job_of
 from openbook.finetune.run import Tools, preflight
 from openbook.ingest.resplit import FILE
+from openbook.prompt import ABSTENTION
 from openbook.records import Change, Example, Message, ModelFiles
 from openbook.retrieve.embed import FakeEmbedder
 from openbook.settings import Finetune, Reading, Settings
@@ -46,7 +47,9 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield made
 
 
-def prepared(house: House, *, groups: list[str]) -> tuple[list[Example], list[Example], tuple[Example, ...]]:
+def prepared(
+    house: House, *, groups: list[str], questions: tuple[Path, ...] = ()
+) -> tuple[list[Example], list[Example], tuple[Example, ...]]:
     """(lessons to learn, lessons held out, conversations held out)."""
     towns = [*enumerate(TOWNS)]
     chats = [(f"How many schools has {town}?", f"The town of {town} has {40 + n} schools!") for n, town in towns]
@@ -63,6 +66,7 @@ def prepared(house: House, *, groups: list[str]) -> tuple[list[Example], list[Ex
         from_library=True,
         overrides={"reading.groups": groups, "reading.variants": 1},
     )
+    job = replace(job, questions=questions)
     train, held = lessons.prepare(house, house.root / "lessons", job=job).files
     _, away = examples.split(examples.read([file]).examples, 0.3, seed=job.settings.seed)
     return list(reading.read(train)), list(reading.read(held)), away
@@ -118,3 +122,39 @@ def test_lessons_wait_for_the_sync_that_splits_anew(house: House) -> None:
     (house.root / ".openbook" / "library" / FILE).write_text('{"chunk_tokens": 64, "overlap_tokens": 0}')
     with pytest.raises(OpenbookError, match="openbook sync"):
         prepared(house, groups=[])
+
+
+def test_questions_that_nothing_answers_become_refusals_and_the_rest_is_parted_as_before(house: House) -> None:
+    asked = house.root / "asked.jsonl"
+    cases = [{"question": f"Who was mayor number {n} of Bolton?", "kind": "unanswerable"} for n in range(6)]
+    asked.write_text("".join(json.dumps(one) + "\n" for one in cases))
+    train, held, _ = prepared(house, groups=[], questions=(asked,))
+    mayors = [one for one in (*train, *held) if "mayor" in one.place]
+    assert {one.place for one in mayors} <= {f"refusal:Who was mayor number {n} of Bolton?" for n in range(6)}
+    assert any(one in mayors for one in train)
+    assert all(one.messages[-1].content == ABSTENTION for one in mayors)
+    assert all("Bolton has" in one.messages[-2].content for one in mayors)
+    facts = json.loads((house.root / "lessons/lessons.json").read_text())
+    assert facts["questions"]["unanswerable"] == 6
+    assert "no passage holds the answer" not in facts["questions"]["left_out"]
+
+
+def test_too_few_questions_are_laid_to_the_language_where_it_is_why(tmp_path: Path) -> None:
+    german = "Der Antrag wird von der Leitung geprüft und muss bis zum Ende des Monats bei ihr eingereicht sein. " * 4
+    made = House(tmp_path, Settings())
+    made.change_embedder(EMBEDDER)
+    with closing(made):
+        made.library.commit(
+            Change(put=[migrations.entry("a.md", german, embedder=EMBEDDER)], embedder=EMBEDDER.fingerprint)
+        )
+        with pytest.raises(ExamplesError, match="8 are the least to learn from: 1 are not in English"):
+            prepared(made, groups=[])
+
+
+def test_what_changed_since_the_training_is_told_with_its_values() -> None:
+    then = {"retrieve": {"k": 3, "rrf": 60}, "order": "best_last", "instructions": ""}
+    now = {"retrieve": {"k": 2, "rrf": 60}, "order": "best_first", "instructions": "Be kind. " * 20}
+    said = differences(then, now)
+    assert said[1:] == ["order best_last -> best_first", "retrieve.k 3 -> 2"]
+    assert said[0].startswith("instructions none -> Be kind.")
+    assert len(said[0]) < 100
