@@ -103,9 +103,7 @@ def _table(text: str, path: Path, problems: list[str]) -> Iterator[tuple[int, ob
     try:
         names = {name.strip().lower() for name in reader.fieldnames or () if name}
         wanted = [name for name, also in _NAMES.items() if names and names.isdisjoint(also)]
-        if "kind" in names and wanted == ["answer"]:  # nothing but unanswerable questions, or each row is told of
-            wanted = []
-        if wanted:
+        if wanted and not (wanted == ["answer"] and "kind" in names):  # unanswerable questions need no answer
             problems.append(
                 f"{path.name}:1: the columns are {', '.join(map(repr, reader.fieldnames or ()))}, and "
                 f"{' and '.join(map(repr, wanted))} must be among them; name the columns in the first line"

@@ -167,3 +167,22 @@ def test_curly_quotes_and_case_do_not_matter() -> None:
     assert OFFER[slice(*(find('COSTS "nothing" here', OFFER) or (0, 0)))] == "costs “nothing” here"
     assert find("ix", "six") is None
     assert find("", "text") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"), [("frage,antwort", "'question' and 'answer'"), ("question,antwort", "'answer'")]
+)
+def test_columns_of_other_names_are_told_once(tmp_path: Path, header: str, wanted: str) -> None:
+    file = tmp_path / "asked.csv"
+    file.write_text(f"{header}\nWer zahlt?,Ich\nWer nicht?,Du\n", encoding="utf-8")
+    read = questions.read([file])
+    assert list(read) == []
+    (problem,) = read.problems
+    found = ", ".join(map(repr, header.split(",")))
+    assert problem.startswith(f"asked.csv:1: the columns are {found}, and {wanted} must be among them;")
+
+
+def test_a_table_of_unanswerable_questions_needs_no_answers(tmp_path: Path) -> None:
+    file = tmp_path / "asked.csv"
+    file.write_text("question,kind\nWho pays?,unanswerable\n", encoding="utf-8")
+    assert [case.kind for case in questions.read([file])] == ["unanswerable"]
