@@ -98,7 +98,7 @@ def test_one_command_learns_voice_and_reading_and_says_when_the_retriever_change
     assert not any("another retriever" in note for note in answer["notes"])
     settings = desk / "openbook.toml"
     settings.write_text(settings.read_text() + "\n[answer]\npassages = 2\n")
-    assert any("passages changed since" in note for note in as_json(*asked, cwd=desk)["notes"])
+    assert any(" -> 2 changed since" in note for note in as_json(*asked, cwd=desk)["notes"])
 
     openbook("finetune", "chats.jsonl", "--name", "closed", *QUICK, "--set", "metric=loss", cwd=desk)
     notes = as_json(*asked, "--adapter", "closed", cwd=desk)["notes"]

@@ -236,8 +236,16 @@ def test_old_turns_go_before_passages() -> None:
 
 def test_a_question_that_alone_is_too_long_is_refused() -> None:
     model = ScriptedGenerator(lambda _: "", context=500)
-    with pytest.raises(PromptTooLong, match="500 tokens"):
+    with pytest.raises(PromptTooLong, match=r"500 tokens .* the question of 2400 characters"):
         fit("why " * 600, hits(2, 10), model, Sampling(max_tokens=50))
+
+
+def test_a_prompt_too_long_for_another_reason_than_the_question_says_so() -> None:
+    model = ScriptedGenerator(lambda _: "", context=500)
+    with pytest.raises(PromptTooLong, match=r"the best passage of .*ingest.chunk_tokens"):
+        fit("Who pays?", hits(2, 1000), model, Sampling(max_tokens=50))
+    with pytest.raises(PromptTooLong, match=r"answer.instructions of 2400 characters; shorten it"):
+        fit("Who pays?", hits(2, 10), model, Sampling(max_tokens=50), instructions="Bee " * 600)
 
 
 def test_left_out_passages_are_told(filled: Library) -> None:
