@@ -265,3 +265,13 @@ def test_without_the_privacy_extra_the_pip_line_is_given(folder: Path, monkeypat
     assert flight.personal is None
     assert "pip install 'openbook[privacy]'" in flight.personal_note
     assert any("Personal data was not looked for" in warning for warning in flight.warnings)
+
+
+def test_a_training_is_refused_when_no_lesson_fits_though_examples_do(folder: Path) -> None:
+    short, long = [example(n) for n in range(20)], [example(n, "word " * 900) for n in range(30, 33)]
+    flight = check(loaded(short), [], chat=chat(folder), settings=Finetune(max_tokens=512), lessons=long)
+    assert flight.lines == 23
+    assert flight.lessons == 0
+    assert flight.errors[0].startswith("None of the 3 lessons made from the library can be used: all are longer")
+    fitting = check(loaded(short), [], chat=chat(folder), settings=Finetune(max_tokens=512), lessons=[example(40)])
+    assert (fitting.lessons, fitting.errors) == (1, ())
