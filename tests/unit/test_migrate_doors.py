@@ -144,8 +144,10 @@ def test_a_line_of_the_cases_that_cannot_be_used_is_said(
 
 
 def test_a_folder_of_models_that_is_not_there_is_one_sentence(desk: Workspace) -> None:
-    with pytest.raises(ModelError, match="nosuch"):
+    with pytest.raises(ModelError, match="nosuch") as told:
         desk.migrate(embedder="nosuch")
+    assert "all-minilm-l6-v2-int8" in str(told.value)
+    assert "smollm2" not in str(told.value)
     assert len(desk.search("vacation days")) == 3
 
 
@@ -263,20 +265,24 @@ def test_ctrl_c_keeps_the_library_as_it_was_and_the_next_run_goes_on(
     assert desk.migrate(embedder=models[1]).switched
 
 
+@pytest.mark.parametrize("few", [0, 500])
 def test_it_embeds_while_another_process_owns_the_library_and_waits_to_switch(
-    desk: Workspace, models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    desk: Workspace, models: tuple[str, str], monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr("openbook.migrating._FEW", 0)
+    monkeypatch.setattr("openbook.migrating._FEW", few)
     desk.close()
     owner = Ownership(desk.root / ".openbook" / "library")
     notes: list[str] = []
 
+    steps: list[str] = []
+
     def heard(note: str) -> None:
+        assert "embed" in steps
         notes.append(note)
         owner.release()
 
     with Workspace.open(desk.root, notice=heard) as again:
-        found = again.migrate(embedder=models[1])
+        found = again.migrate(embedder=models[1], progress=lambda step, *_: steps.append(step))
         assert (found.embedded, found.switched) == (3, True)
         assert len(again.search("vacation days")) == 3
     assert len(notes) == 1
