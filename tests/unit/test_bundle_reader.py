@@ -265,6 +265,7 @@ def test_a_manifest_cut_short_is_told(tmp_path: Path) -> None:
     (tmp_path / "tiny/manifest.json").write_text('{"format": 1')
     with pytest.raises(ModelError, match="install openbook again"):
         readers.find("tiny", home=tmp_path)
+    assert readers.find("another", home=tmp_path) is None
 
 
 def test_a_prepared_model_that_lost_a_file_is_prepared_again(shelf: Path) -> None:
