@@ -14,7 +14,7 @@
       ExamplesError               training examples cannot be used
       TrainingError               a training cannot start or go on
       AdapterError                an adapter is missing, foreign or failed its checks
-      PromptTooLong               the question alone does not fit the model's context
+      PromptTooLong               the question with one passage does not fit the model's context
 
 Messages say what happened, the value, and what to do next, in one sentence.
 """

@@ -289,7 +289,7 @@ def _conversations(job: Job) -> tuple[Example, ...]:
 
 
 def _language(foreign: int) -> str:
-    return f": {foreign} are not in English, which leaves only tables, FAQ lines and blanks to ask" if foreign else ""
+    return f": documents not in English ({foreign}) give only tables, FAQ lines and blanks" if foreign else ""
 
 
 def _why(rejected: Mapping[str, int]) -> str:

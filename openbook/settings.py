@@ -223,7 +223,7 @@ class Reading(_Section):
     target: Literal["quote", "answer", "quote+answer"] = "quote"
     """The reply to learn: the sentence that holds the answer, verbatim, the answer alone, or both."""
     refusal: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    """Share of the lessons whose passages do not hold the answer; each of their questions is also answered."""
+    """Share of the lessons whose passages do not hold the answer: first your unanswerable questions."""
     conflict: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the lessons whose passage says otherwise than the documents; the reply follows the passage."""
     style: Annotated[float, Field(ge=0, lt=1)] = 0.15

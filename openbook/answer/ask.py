@@ -123,7 +123,8 @@ class Assistant:
     ) -> AnswerStream:
         """Answer piece by piece. `contexts` are passages to answer from instead of searching.
 
-        Raises PromptTooLong when the question does not fit with one passage, EndpointError or ModelError from the generator.
+        Raises PromptTooLong when the question does not fit with one passage, EndpointError or ModelError from the
+        generator.
         """
         return AnswerStream(self._parts(question, history, scope, contexts))
 
