@@ -125,6 +125,9 @@ class AnswerSettings(_Section):
     seed: int = 0
     abstain_below: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Decline when the retrieval confidence (openbook.answer.abstain) is lower; 0 never declines."""
+    overrule: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """When retrieval is at least this confident, a model's refusal gives way to the passages' own sentences, saying so;
+    1 never overrules (docs/reading.md)."""
     fallback: bool = True
     """When less than half of the model's sentences are supported, answer with the passages' own, saying so."""
     rewrite: Literal["rules", "model"] = "rules"

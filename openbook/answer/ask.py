@@ -21,6 +21,7 @@ from openbook.seams import ANYONE, Generator, Searcher
 from openbook.settings import AnswerSettings
 
 FALLBACK_NOTE = "the passages did not support what the model wrote; these are their own best sentences, verbatim"
+OVERRULED_NOTE = "the model declined, retrieval is sure; these are the passages' own best sentences, verbatim"
 EMPTY_NOTE = "the library is empty; add documents with: openbook sync FOLDER"
 
 
@@ -198,14 +199,14 @@ class Assistant:
             seconds=replace(base.seconds, prefill=done.prefill_seconds, decode=done.decode_seconds),
             notes=tuple(notes),
         )
-        yield self._timed(self._checked(answer, done.text, question), started)
+        yield self._timed(self._checked(answer, done.text, question, asked), started)
 
-    def _checked(self, answer: Answer, text: str, question: str) -> Answer:
+    def _checked(self, answer: Answer, text: str, question: str, asked: str) -> Answer:
         if self._arm in ("base", "tuned"):
             parts = tuple(Sentence(text[span.start : span.end], supported=False) for span in sentences(text))
             return replace(answer, text=text.strip(), sentences=parts, abstained=abstain.declined(text))
         if abstain.declined(text):
-            return _declined(answer)
+            return self._overruled(answer, asked) or _declined(answer)
         checked = cite.check(text, answer.hits, question=question)
         notes = answer.notes
         supported = sum(one.supported for one in checked.sentences)
@@ -244,6 +245,17 @@ class Assistant:
         if self._ranker is None:
             return ()
         return extractive.hints(question, hits, self._ranker, most=self._settings.hints)
+
+    def _overruled(self, answer: Answer, asked: str) -> Answer | None:
+        """The passages' own sentences where retrieval is too sure for a refusal; else None."""
+        bar = self._settings.overrule
+        if bar >= 1 or not self._settings.fallback or abstain.confidence(asked, answer.hits) < bar:
+            return None
+        checked = self._extract(asked, answer.hits)
+        if not checked.sentences:
+            return None
+        notes = (*answer.notes, OVERRULED_NOTE)
+        return replace(answer, text=checked.text, sentences=checked.sentences, citations=checked.citations, notes=notes)
 
     def _timed(self, answer: Answer, started: float) -> Answer:
         seconds = replace(answer.seconds, total=time.perf_counter() - started)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openbook.answer.ask import EMPTY_NOTE, FALLBACK_NOTE, Assistant, fit
+from openbook.answer.ask import EMPTY_NOTE, FALLBACK_NOTE, OVERRULED_NOTE, Assistant, fit
 from openbook.answer.extractive import Ranker
 from openbook.answer.generators.fake import ScriptedGenerator
 from openbook.errors import PromptTooLong
@@ -116,7 +116,8 @@ def test_an_empty_answer_of_the_model_falls_back_too(filled: Library) -> None:
 
 
 def test_a_refusal_of_the_model_becomes_the_fixed_words(filled: Library) -> None:
-    answer = assistant(filled, "The passages do not mention parking.").ask("How many vacation days?")
+    trusting = SURE.model_copy(update={"overrule": 1.0})
+    answer = assistant(filled, "The passages do not mention parking.", settings=trusting).ask("How many vacation days?")
     assert (answer.text, answer.abstained, answer.citations) == (ABSTENTION, True, ())
 
 
@@ -276,3 +277,15 @@ def test_the_sentences_closest_to_the_question_stand_before_it_best_last() -> No
     assert len(helped) == 2
     assert helped[-1] == "[1] Vacation is fifteen days a year."
     assert "Closest sentences" not in seen[1]
+
+
+def test_a_refusal_gives_way_to_the_passages_where_retrieval_is_sure(filled: Library) -> None:
+    asked = "How many days of paid vacation do employees get?"
+    sure = assistant(filled, ABSTENTION, settings=AnswerSettings(abstain_below=0, overrule=0.0)).ask(asked)
+    assert not sure.abstained
+    assert "15 days of paid vacation" in sure.text
+    assert sure.notes == (OVERRULED_NOTE,)
+    assert quotes_hold(sure, filled)
+    never = assistant(filled, ABSTENTION, settings=AnswerSettings(abstain_below=0, overrule=1.0)).ask(asked)
+    assert never.abstained
+    assert never.text == ABSTENTION
