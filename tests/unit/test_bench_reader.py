@@ -209,9 +209,14 @@ def test_a_passage_that_was_not_shown_is_never_right() -> None:
 def test_a_refusal_is_no_answer_even_when_it_says_the_gold() -> None:
     row = judged(f"{ABSTENTION} It may be 1852 [1].")
     assert row.refuses
-    assert row.answer_refuses
     assert not row.says
-    assert not row.answer_says
+
+
+def test_what_is_answered_is_judged_after_sure_retrieval_overruled_a_refusal() -> None:
+    row = judged(ABSTENTION)
+    assert row.refuses
+    assert not row.answer_refuses
+    assert row.answer_says
 
 
 def test_following_a_conflict_is_to_say_the_new_value_without_the_old() -> None:
