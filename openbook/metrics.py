@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from openbook.errors import SettingsError
 from openbook.prompt import declined
-from openbook.records import Message
+from openbook.records import Case, Hit, Message
 
 Metric = Callable[[str, str, Sequence[Message]], float]
 """(reply, reference, the messages that were answered) -> score in [0, 1], 1 is best."""
@@ -70,6 +70,11 @@ def rouge_l(reply: str, reference: str) -> float:
 
     said, wanted = _ascii_words(reply), _ascii_words(reference)
     return _f1(LCSseq.similarity(said, wanted), len(said), len(wanted)) if said and wanted else 0.0
+
+
+def rank(hits: Sequence[Hit], case: Case) -> int | None:
+    """1-based rank of the first hit that overlaps a gold span of the case; None when none does."""
+    return next((at for at, hit in enumerate(hits, 1) if any(span.overlaps(hit.chunk) for span in case.spans)), None)
 
 
 def json_valid(reply: str) -> float:

@@ -180,6 +180,10 @@ class Span:
     start: int
     end: int
 
+    def overlaps(self, chunk: Chunk) -> bool:
+        """Whether the chunk holds at least one character of it."""
+        return self.document == chunk.document and self.start < chunk.end and chunk.start < self.end
+
 
 CaseKind = Literal["answerable", "unanswerable", "conflict", "behaviour", "fresh", "general"]
 

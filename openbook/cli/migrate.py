@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--to", "embedder", metavar="NAME", help="The embedder; default: models.embedder of openbook.toml.")
-@click.option("--cases", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE", help="Questions (.jsonl, .csv) with their answers, to compare both embedders by.")  # fmt: skip  # noqa: E501
+@click.option(
+    "--cases",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Questions (.jsonl, .csv) with their answers, to compare both embedders by.",
+)
 @click.option("--anyway", is_flag=True, help="Switch although the questions say that less is found.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it takes; change nothing.")
 @click.option("--roll-back", is_flag=True, help="Use the vectors of before the last migration again.")

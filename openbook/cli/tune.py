@@ -28,9 +28,27 @@ _PARTS = ("search", "passages", "decline", "order")
 @click.option("--tries", type=click.IntRange(2, 50), default=7, show_default=True, help="Values per setting.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no new try after so long.")
 @click.option("--reranker", default="", metavar="NAME", help="Also try this reranker; see: openbook models list")
-@click.option("--answers", type=click.IntRange(0), default=0, metavar="N", help="Also tune the order of passages, by N answers each.")  # fmt: skip  # noqa: E501
-@click.option("--token-price", type=click.FloatRange(0), default=0.05, show_default=True, help="Share of questions that 1,000 more tokens of passages must help.")  # fmt: skip  # noqa: E501
-@click.option("--wrong-cost", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How much worse a wrong answer is than declining.")  # fmt: skip  # noqa: E501
+@click.option(
+    "--answers",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Also tune the order of passages, by N answers each.",
+)
+@click.option(
+    "--token-price",
+    type=click.FloatRange(0),
+    default=0.05,
+    show_default=True,
+    help="Share of questions that 1,000 more tokens of passages must help.",
+)
+@click.option(
+    "--wrong-cost",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How much worse a wrong answer is than declining.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which documents are held out.")
 @click.option("--dry-run", is_flag=True, help="Say what would be changed; change nothing.")
 @click.option("--force", is_flag=True, help="Take the best values even without a significant gain.")

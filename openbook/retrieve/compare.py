@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openbook.metrics import paired
+from openbook.metrics import paired, rank
 from openbook.records import Case, Compared, Hit, Scope
 from openbook.seams import Searcher
 
@@ -18,12 +18,12 @@ def by_cases(before: Searcher, after: Searcher, cases: Sequence[Case], *, scope:
     if not cases:
         return ()
     ranks = [
-        [_rank(case, searcher.search(case.question, k=_DEPTH, scope=scope).hits) for case in cases]
+        [rank(searcher.search(case.question, k=_DEPTH, scope=scope).hits, case) for case in cases]
         for searcher in (before, after)
     ]
     documents = [case.spans[0].document for case in cases]
-    recall = [[float(rank is not None and rank <= _RECALL) for rank in side] for side in ranks]
-    reciprocal = [[1 / rank if rank else 0.0 for rank in side] for side in ranks]
+    recall = [[float(at is not None and at <= _RECALL) for at in side] for side in ranks]
+    reciprocal = [[1 / at if at else 0.0 for at in side] for side in ranks]
     return (
         _compared(f"recall@{_RECALL}", recall[0], recall[1], documents),
         _compared(f"mrr@{_DEPTH}", reciprocal[0], reciprocal[1], documents),
@@ -38,16 +38,6 @@ def by_overlap(before: Searcher, after: Searcher, questions: Sequence[str], *, s
         if found[0] or found[1]:
             shares.append(len(found[0] & found[1]) / max(len(found[0]), len(found[1])))
     return (_compared(f"overlap@{_DEPTH}", [1.0] * len(shares), shares, ()),) if shares else ()
-
-
-def _rank(case: Case, hits: Sequence[Hit]) -> int | None:
-    for rank, hit in enumerate(hits, 1):
-        chunk = hit.chunk
-        if any(
-            span.document == chunk.document and span.start < chunk.end and chunk.start < span.end for span in case.spans
-        ):
-            return rank
-    return None
 
 
 def _places(hits: Sequence[Hit]) -> set[tuple[str, int, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from openbook.metrics import contains
-from openbook.records import Answer, Case, Chunk, Hit
+from openbook.metrics import contains, rank
+from openbook.records import Answer, Case, Hit
 from openbook.settings import Settings
 from openbook.tune.cases import Asked
 from openbook.tune.trials import Trials
@@ -47,15 +47,15 @@ def ranking(trials: Trials, *, unit: float | None = None) -> Measure:
         tokens, some = 0, [(one.question, one.scope) for one in asked[:_TIMED]]
         for one in asked:
             hits = searcher.search(one.question, k=max(DEPTH, k), scope=one.scope).hits
-            rank = rank_of(hits[:DEPTH], one.case)
-            ranks.append(rank or float("inf"))
-            values.append(_worth(hits, one.case, rank, unit))
+            at = rank(hits[:DEPTH], one.case)
+            ranks.append(at or float("inf"))
+            values.append(_worth(hits, one.case, at, unit))
             tokens += trials.tokens([hit.chunk.text for hit in hits[:k]])
         n = max(1, len(asked))
-        shown = {f"recall@{depth}": sum(rank <= depth for rank in ranks) / n for depth in (1, 3, 5, 10)}
+        shown = {f"recall@{depth}": sum(at <= depth for at in ranks) / n for depth in (1, 3, 5, 10)}
         return Points(
             tuple(values),
-            {"mrr@10": sum(1 / rank for rank in ranks) / n, **shown},
+            {"mrr@10": sum(1 / at for at in ranks) / n, **shown},
             {"passage tokens": tokens / n, "ms": trials.milliseconds(settings, some, k=k), **trials.size(settings)},
         )
 
@@ -80,7 +80,7 @@ def showing(trials: Trials, *, token_price: float) -> Measure:
         tokens: list[int] = []
         for one in asked:
             hits = searcher.search(one.question, k=k, scope=one.scope).hits
-            found.append(rank_of(hits, one.case) is not None)
+            found.append(rank(hits, one.case) is not None)
             tokens.append(trials.tokens([hit.chunk.text for hit in hits]))
         n = max(1, len(asked))
         return Points(
@@ -156,20 +156,9 @@ def answering(answer: Callable[[Settings, Asked], Answer]) -> Measure:
     return measure
 
 
-def rank_of(hits: Sequence[Hit], case: Case) -> int | None:
-    """1-based rank of the first hit that overlaps a gold span."""
-    return next((rank for rank, hit in enumerate(hits, 1) if _overlaps(hit.chunk, case)), None)
-
-
-def _overlaps(chunk: Chunk, case: Case) -> bool:
-    return any(
-        span.document == chunk.document and span.start < chunk.end and chunk.start < span.end for span in case.spans
-    )
-
-
 def _cites_gold(answer: Answer, case: Case) -> bool:
     """Whether a citation stands in a shown chunk that overlaps a gold span."""
-    right = [hit.chunk for hit in answer.hits if _overlaps(hit.chunk, case)]
+    right = [hit.chunk for hit in answer.hits if any(span.overlaps(hit.chunk) for span in case.spans)]
     return any(
         chunk.document == cited.document and chunk.start <= cited.start < chunk.end
         for cited in answer.citations
@@ -177,17 +166,13 @@ def _cites_gold(answer: Answer, case: Case) -> bool:
     )
 
 
-def _worth(hits: Sequence[Hit], case: Case, rank: int | None, unit: float | None) -> float:
-    if rank is None:
+def _worth(hits: Sequence[Hit], case: Case, at: int | None, unit: float | None) -> float:
+    if at is None:
         return 0.0
     if unit is None:
-        return 1 / rank
-    before = sum(len(hit.chunk.text) for hit in hits[: rank - 1])
-    chunk = hits[rank - 1].chunk
-    inside = min(
-        min(span.end, chunk.end) - chunk.start
-        for span in case.spans
-        if span.document == chunk.document and span.start < chunk.end and chunk.start < span.end
-    )
+        return 1 / at
+    before = sum(len(hit.chunk.text) for hit in hits[: at - 1])
+    chunk = hits[at - 1].chunk
+    inside = min(min(span.end, chunk.end) - chunk.start for span in case.spans if span.overlaps(chunk))
     read = max(1.0, (before + inside) / unit)
     return 1 / read if read <= DEPTH else 0.0

@@ -174,10 +174,7 @@ class _Work:
             self.notes.append(f"when to decline was not tuned: {few} unanswerable questions in one part are too few")
             return
         measure = declining(self._trials, self._tools.confidence, wrong_cost=self._options.wrong_cost)
-        sure = [
-            self._tools.confidence(one.question, self._searched(one))
-            for one in tune
-        ]  # fmt: skip
+        sure = [self._tools.confidence(one.question, self._searched(one)) for one in tune]
         name = (
             "balanced accuracy"
             if self._options.wrong_cost == 1

@@ -4,8 +4,19 @@ from pathlib import Path
 import pytest
 
 from openbook.errors import SettingsError
-from openbook.metrics import NAMES, bootstrap, contains, exact_match, json_valid, load, normalise, token_f1, wilson
-from openbook.records import Message
+from openbook.metrics import (
+    NAMES,
+    bootstrap,
+    contains,
+    exact_match,
+    json_valid,
+    load,
+    normalise,
+    rank,
+    token_f1,
+    wilson,
+)
+from openbook.records import Case, Chunk, Hit, Message, Span
 
 MESSAGES = (Message("user", "How are you?"),)
 
@@ -127,3 +138,13 @@ def test_a_metric_that_misbehaves_is_named(tmp_path: Path, body: str, said: str)
 
 def write(folder: Path, code: str, *, name: str = "scorer") -> None:
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
+
+
+def test_the_rank_is_that_of_the_first_hit_that_shares_a_character_with_a_gold_span() -> None:
+    def hit(document: str, start: int, end: int) -> Hit:
+        return Hit(Chunk(document, start, end, "x" * (end - start)), score=0.0)
+
+    case = Case("?", ("x",), (Span("a", 10, 12), Span("b", 0, 1)))
+    assert rank([hit("a", 0, 10), hit("a", 12, 20), hit("c", 10, 12)], case) is None
+    assert rank([hit("a", 0, 10), hit("a", 11, 20), hit("b", 0, 5)], case) == 2
+    assert rank([hit("a", 0, 10)], Case("?")) is None
