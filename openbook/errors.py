@@ -78,3 +78,7 @@ class TrainingError(OpenbookError):
 
 class AdapterError(OpenbookError):
     """An adapter does not exist, does not belong to this model, or failed its checks."""
+
+
+class CompareError(OpenbookError):
+    """A comparison cannot be made, read or trusted."""

@@ -185,7 +185,13 @@ class Span:
         return self.document == chunk.document and self.start < chunk.end and chunk.start < self.end
 
 
-CaseKind = Literal["answerable", "unanswerable", "conflict", "behaviour", "fresh", "general"]
+CaseKind = Literal["answerable", "unanswerable", "conflict", "behaviour", "fresh", "late", "general"]
+"""What a case asks for: an answer from the documents; a refusal; what a passage says against what is known; the team's
+way of replying; a fact that was edited; one from a document added after training; anything a model should still know."""
+
+WhyNot = Literal["", "off-corpus", "near-miss", "false-premise", "superseded"]
+"""Why no document answers: another topic altogether; an entity or attribute that no document speaks of; something
+presupposed that the documents deny; a passage that has been withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +207,18 @@ class Case:
     origin: Literal["given", "heading", "sentence", "endpoint"] = "given"
     """Given by the user, or made from a heading, by rule from a sentence, by a model behind an endpoint."""
     history: tuple[Message, ...] = ()
-    """Earlier turns, for a question that needs them."""
+    """Earlier turns, for a question that needs them; a system turn first, where the task has one."""
     id: str = ""
+    why: WhyNot = ""
+    """Of unanswerable ones."""
+    stale: tuple[str, ...] = ()
+    """What an answer must not say: values of before, or of training data."""
+    contexts: tuple[str, ...] = ()
+    """Passages to answer from instead of searching (conflict)."""
+    without: tuple[str, ...] = ()
+    """Documents taken out of sight while it is asked."""
+    same: str = ""
+    """Questions with the same one ask for the same thing in other words; "" has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +301,8 @@ class Answer:
     library_version: int
     notes: tuple[str, ...] = ()
     """What a person should know: "the model's answer had no support; showing the best supporting sentences"."""
+    written: str = ""
+    """What the model wrote, before its citations were checked; "" when no model was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ class Assistant:
             answer_tokens=done.answer_tokens,
             seconds=replace(base.seconds, prefill=done.prefill_seconds, decode=done.decode_seconds),
             notes=tuple(notes),
+            written=done.text,
         )
         yield self._timed(self._checked(answer, done.text, question, asked), started)
 
