@@ -187,7 +187,7 @@ class Span:
 
 CaseKind = Literal["answerable", "unanswerable", "conflict", "behaviour", "fresh", "late", "general"]
 """What a case asks for: an answer from the documents; a refusal; what a passage says against what is known; the team's
-way of replying; a fact that was edited; one from a document added after training; anything a model should still know."""
+way of replying; a fact that was edited; a document added after training; what a model should still know."""
 
 WhyNot = Literal["", "off-corpus", "near-miss", "false-premise", "superseded"]
 """Why no document answers: another topic altogether; an entity or attribute that no document speaks of; something
