@@ -52,6 +52,8 @@ class Endpoint(_Section):
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a byte before giving up."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    """Requests at once while a comparison runs."""
 
 
 class Ingest(_Section):
