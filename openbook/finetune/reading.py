@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from openbook.prose import sentences
 from openbook.records import Case, Example, Hit, Message
 from openbook.seams import Progress
 from openbook.settings import Reading
+from openbook.values import contradicting, swapped
 
 AT_ONCE = 8
 """Most questions over the same passages: more would make one optimizer step of one text."""
@@ -36,7 +36,6 @@ _EMPTY = 0.05
 """Share of the refusals before which nothing is shown."""
 _LONGEST = 500
 """Characters of a quote; of a longer sentence only the answer is learned."""
-_NUMBER = re.compile(r"\d[\d.,]*")
 
 Place = tuple[str, int, int]
 Hints = Callable[[Case, Sequence[Hit]], Sequence[Hint]]
@@ -261,15 +260,12 @@ class _Maker:
 
     def _changed(self, source: Source) -> Source | None:
         """The source with another answer of the same kind in its passage."""
-        others = [
-            other.answer
-            for other in self._chance.sample(self._sources, min(40, len(self._sources)))
-            if _alike(source.answer, other.answer) and not contains(other.answer, source.case.gold)
-        ]
+        some = self._chance.sample(self._sources, min(40, len(self._sources)))
+        others = contradicting(source.answer, (other.answer for other in some), gold=source.case.gold)
         chunk = source.gold.chunk
-        if not others or chunk.text.count(source.answer) != 1:
+        text = swapped(chunk.text, source.answer, others[0]) if others else None
+        if text is None:
             return None
-        text = chunk.text.replace(source.answer, others[0])
         return replace(source, gold=replace(source.gold, chunk=replace(chunk, text=text)), answer=others[0])
 
     def _lesson(self, case: Case, shown: Sequence[Hit], reply: str, kind: str, document: str) -> Example:
@@ -339,16 +335,6 @@ def _cited(text: str, number: int) -> str:
     """The text with its marker before the closing punctuation, as openbook.answer.cite writes it."""
     body = text.rstrip(".!?")
     return f"{body} [{number}]{text[len(body) :] or '.'}"
-
-
-def _alike(one: str, other: str) -> bool:
-    """Whether two answers are of one kind: both numbers of about the same length, or both names."""
-    if one == other:
-        return False
-    numbers = [_NUMBER.fullmatch(text) is not None for text in (one, other)]
-    if any(numbers):
-        return all(numbers) and abs(len(one) - len(other)) <= 1
-    return one[:1].isupper() and other[:1].isupper() and abs(len(one.split()) - len(other.split())) <= 1
 
 
 def _place(hit: Hit) -> Place:
