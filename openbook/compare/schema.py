@@ -139,6 +139,8 @@ class Pair:
     """Cases that would settle a gap of this size with 80 % power; 0 where it is settled or no number would."""
     sentence: str
     """For a person: "tuned+rag is 14 points above rag [5, 23], p = .004, n = 120"."""
+    clusters: int = 0
+    """Documents or conversations the cases are about; fewer than six settle nothing."""
 
 
 @dataclass(frozen=True, slots=True)
