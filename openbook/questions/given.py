@@ -1,8 +1,11 @@
 """The user's own questions and answers out of JSONL or CSV files. Knows no library.
 
-A line is {"question", "answer" (text or list of alternatives), and where it helps "document", "quote", "kind",
-"history" ([{"role", "content"}]), "id"}; a CSV has these as columns, lists as JSON in their cell. A line that cannot
-be used becomes a sentence in `problems`; the other lines are read.
+A line is {"question", "answer" (text or list of alternatives), and where it helps "document", "quote" or "spans"
+([{"document", "quote"}]), "kind", "history" ([{"role", "content"}]), "system", "id"}, and for comparing "why" or "type"
+(of unanswerable ones: off-corpus, near-miss, false-premise, superseded), "stale" (what must not be said), "contexts"
+(passages to answer from), "without" (documents out of sight) and "same" (one word for questions that ask the same).
+A CSV has these as columns, lists as JSON in their cell. A line that cannot be used becomes a sentence in `problems`;
+the other lines are read.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import get_args
 
 from openbook.errors import ExamplesError
-from openbook.records import Case, CaseKind, Message
+from openbook.records import Case, CaseKind, Message, WhyNot
 
 _NAMES = {"question": ("question", "prompt"), "answer": ("answer", "answers", "gold")}
 _MORE = "\0more"
@@ -139,7 +142,7 @@ def _case(row: object, place: str) -> Given:
     if kind not in get_args(CaseKind):
         raise _LineError(f"kind {kind!r} does not exist; use one of {', '.join(get_args(CaseKind))}")
     gold = _gold(fields)
-    if kind in ("answerable", "conflict", "fresh") and not gold:
+    if kind != "unanswerable" and not gold:
         raise _LineError(f'question {question[:60]!r} has no "answer"; add one, or set kind to "unanswerable"')
     if kind == "unanswerable" and gold:
         raise _LineError(
@@ -150,8 +153,13 @@ def _case(row: object, place: str) -> Given:
         question=question,
         gold=gold,
         kind=kind,  # type: ignore[arg-type]  # checked against CaseKind above
-        history=_history(fields.get("history", [])),
+        history=_history(fields),
         id=str(identity) if isinstance(identity, str | int) else "",
+        why=_why(fields, kind),
+        stale=_texts(fields, "stale"),
+        contexts=_texts(fields, "contexts", "context"),
+        without=_texts(fields, "without"),
+        same=_text(fields, "same"),
         sources=_sources(fields),
         place=place,
     )
@@ -174,14 +182,34 @@ def _whole(name: str, value: str) -> str:
 
 
 def _gold(fields: Mapping[str, object]) -> tuple[str, ...]:
-    name = next((name for name in _NAMES["answer"] if name in fields), "")
+    return _texts(fields, "answer", "answers", "gold")
+
+
+def _why(fields: Mapping[str, object], kind: str) -> WhyNot:
+    """Why no document answers. A "type" is a word of the user's own, unless it is one of these."""
+    known = get_args(WhyNot)
+    why, named = (_text(fields, name).lower().replace("_", "-").replace(" ", "-") for name in ("why", "type"))
+    if why not in known:
+        some = ", ".join(one for one in known if one)
+        raise _LineError(f"why {why!r:.40} does not exist; use one of {some}, or leave it out")
+    if why and kind != "unanswerable":
+        raise _LineError(f'why {why!r} is for unanswerable questions; set kind to "unanswerable", or remove it')
+    own = named if kind == "unanswerable" and named in known else ""
+    return why or own  # type: ignore[return-value]  # checked against WhyNot above
+
+
+def _texts(fields: Mapping[str, object], *names: str) -> tuple[str, ...]:
+    name = next((name for name in names if name in fields), names[0])
     value = fields.get(name, [])
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-        raise _LineError(f"answer {value!r:.40} is neither text nor a list of texts; write alternatives as a list")
-    return tuple(dict.fromkeys(_whole("answer", one) for one in values if one.strip()))
+        alternatives = "alternatives" if names[0] == "answer" else "several"
+        raise _LineError(
+            f"{names[0]} {value!r:.40} is neither text nor a list of texts; write {alternatives} as a list"
+        )
+    return tuple(dict.fromkeys(_whole(names[0], one) for one in values if one.strip()))
 
 
 def _sources(fields: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -193,9 +221,11 @@ def _sources(fields: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     return tuple(source for source in (own, *found) if any(source))
 
 
-def _history(value: object) -> tuple[Message, ...]:
+def _history(fields: Mapping[str, object]) -> tuple[Message, ...]:
+    value = fields.get("history", [])
     turns = value if isinstance(value, list) else [value]
-    messages: list[Message] = []
+    system = _text(fields, "system")
+    messages = [Message("system", system)] if system else []
     for turn in turns:
         role = turn.get("role") if isinstance(turn, dict) else None
         content = turn.get("content") if isinstance(turn, dict) else None
@@ -203,5 +233,7 @@ def _history(value: object) -> tuple[Message, ...]:
             raise _LineError(
                 f'history turn {turn!r:.60} is not {{"role": user or assistant, "content": text}}; mend it'
             )
+        if role == "system" and messages:
+            raise _LineError("the system turn is not the first; give one, before all others")
         messages.append(Message(role, _whole("history", content)))
     return tuple(messages)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 
 from openbook.prose import content
@@ -23,7 +23,7 @@ _LEAST = 0.3
 """Share of the question's words a chunk must hold beside the answer."""
 _MOST = 8
 """Spans of one case."""
-_NEEDS_ANSWER = ("answerable", "conflict", "fresh")
+_NEEDS_ANSWER = ("answerable", "conflict", "fresh", "late")
 
 
 def locate(
@@ -32,7 +32,8 @@ def locate(
     """(the cases with spans, notes). Cases that cannot be found come back without spans, with a note; none is lost.
 
     groups: whose documents count beside those open to all. version: of the library; None is the newest.
-    Cases that have spans keep those that still exist there. Unanswerable cases are left as they are.
+    Cases that have spans keep those that still exist there. Unanswerable cases and those with passages of their own
+    (`contexts`) are left as they are.
     """
     finder = _Finder(Shelf(library, groups=groups, version=version))
     found: list[Case] = []
@@ -40,7 +41,7 @@ def locate(
     for number, case in enumerate(cases, 1):
         label = getattr(case, "place", "") or case.id or f"question {number}"
         placed = case
-        if case.kind in _NEEDS_ANSWER and case.gold:
+        if case.kind in _NEEDS_ANSWER and case.gold and not case.contexts:
             placed, said = finder.placed(case)
             notes += [f"{label}: {one}" for one in said]
         found.append(_bare(placed))
@@ -49,7 +50,7 @@ def locate(
 
 def _bare(case: Case) -> Case:
     """A plain Case: where the user said it stands has served."""
-    return Case(case.question, case.gold, case.spans, case.kind, case.origin, case.history, case.id)
+    return Case(**{field.name: getattr(case, field.name) for field in fields(Case)})
 
 
 class _Finder:

@@ -186,3 +186,42 @@ def test_a_table_of_unanswerable_questions_needs_no_answers(tmp_path: Path) -> N
     file = tmp_path / "asked.csv"
     file.write_text("question,kind\nWho pays?,unanswerable\n", encoding="utf-8")
     assert [case.kind for case in questions.read([file])] == ["unanswerable"]
+
+
+def test_what_comparing_needs_is_read_and_kept_when_located(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "q.jsonl",
+        {"question": "Trains?", "kind": "unanswerable", "type": "Near miss"},
+        {"question": "Sick?", "kind": "unanswerable", "why": "superseded", "without": ["hr/leave.md"], "stale": "5"},
+        {"question": "Days?", "kind": "conflict", "gold": "20", "stale": ["15"], "context": "20 days.", "same": "d"},
+        {"question": "Write!", "kind": "behaviour", "gold": "Hi!", "system": "Be kind.",
+         "history": [{"role": "user", "content": "Hey"}]},
+        {"question": "Trees?", "kind": "unanswerable", "type": "hard"},
+    )  # fmt: skip
+    read = questions.read([file])
+    assert read.problems == ()
+    cases, notes = questions.locate(read, LIBRARY)
+    assert notes == ()
+    assert [case.why for case in cases] == ["near-miss", "superseded", "", "", ""]
+    assert (cases[1].without, cases[1].stale) == (("hr/leave.md",), ("5",))
+    assert cases[2] == Case("Days?", ("20",), kind="conflict", stale=("15",), contexts=("20 days.",), same="d")
+    assert cases[3].history == (Message("system", "Be kind."), Message("user", "Hey"))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"question": "A?", "kind": "unanswerable", "why": "odd"}, "why 'odd' does not exist"),
+        ({"question": "A?", "answer": "b", "why": "near-miss"}, "is for unanswerable questions"),
+        ({"question": "A?", "kind": "behaviour"}, 'has no "answer"'),
+        ({"question": "A?", "answer": "b", "stale": {"x": 1}}, "neither text nor a list of texts"),
+        (
+            {"question": "A?", "answer": "b", "system": "S", "history": [{"role": "system", "content": "T"}]},
+            "not the first",
+        ),
+    ],
+)
+def test_a_line_that_contradicts_itself_is_a_problem(tmp_path: Path, row: object, said: str) -> None:
+    read = questions.read([write(tmp_path / "q.jsonl", row)])
+    assert list(read) == []
+    assert said in read.problems[0]
