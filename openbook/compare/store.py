@@ -9,13 +9,15 @@ where the next writer cuts it off. Reading takes no lock.
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -25,7 +27,10 @@ from openbook.errors import CompareError
 
 NAME = "rows.jsonl"
 
-_Key = tuple[str, str, str]
+T = TypeVar("T")
+_Index = dict[tuple[str, str], dict[str, bool]]
+"""(arm, identity) -> answered case -> whether the answer has words."""
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Store:
@@ -33,7 +38,7 @@ class Store:
 
     >>> import tempfile
     >>> with Store(Path(tempfile.mkdtemp())) as store:
-    ...     store.append(Row("c1", "base", None, error="no server answers", identity="f00d"))
+    ...     _ = store.append(Row("c1", "base", None, error="no server answers", identity="f00d"))
     ...     len(store.rows()), store.done("base", "f00d")
     (1, set())
     """
@@ -43,6 +48,8 @@ class Store:
         self._lock = FileLock(folder / ".rows.lock", thread_local=False)
         self._gate = threading.RLock()
         self._handle: int | None = None
+        self._index: _Index = {}
+        """Of this file, while it is held."""
 
     def __enter__(self) -> Self:
         self.claim()
@@ -71,29 +78,40 @@ class Store:
             except OSError as error:
                 raise self._refused(error) from None
             try:
-                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0))
+                self._handle = os.open(self.path, _FLAGS)
                 os.ftruncate(self._handle, _whole(self.path))
+                self._index = self._indexed()
             except OSError as error:
                 self.close()
                 raise self._refused(error) from None
+            except CompareError:
+                self.close()
+                raise
 
-    def append(self, row: Row) -> None:
-        """Write a row behind the others; it survives a kill of this process from here on.
+    def append(self, row: Row) -> Row:
+        """Write a row behind the others and return it as it stands there; a kill of this process keeps it.
 
-        Raises CompareError for a row that could not be read again (a score or text that is none), another writer, or
-        a disk that refuses; the rows of before stay as they are.
+        An answer that cannot be written as JSON and read again (a lone surrogate, a time that is no number) becomes the
+        error of its row. Raises CompareError for a score that is no number, when another process writes here, or the
+        disk refuses; the rows of before stay as they are.
         """
-        line = _line(row)
+        try:
+            line = _line(row)
+        except ValueError as error:
+            row = _failed(row, f"the answer cannot be written down ({' '.join(str(error).split())[:200]})")
+            line = _line(row)
         with self._gate:
             self.claim()
             assert self._handle is not None
             end = os.fstat(self._handle).st_size
             try:
                 if os.write(self._handle, line) != len(line):
-                    raise OSError(28, "No space left on device")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 os.ftruncate(self._handle, end)
                 raise self._refused(error) from None
+            _note(self._index, row.case, row.arm, row.identity, None if row.answer is None else row.answer.text)
+        return row
 
     def rows(self, identities: Mapping[str, str] | None = None) -> list[Row]:
         """Every row, in the order first asked; a later one of the same (case, arm, identity) takes the earlier's place.
@@ -101,36 +119,40 @@ class Store:
         `identities` (arm -> identity) leaves out other arms and what was asked under other settings.
         Raises CompareError naming the line that cannot be read; a torn last line is passed over.
         """
-        found: dict[_Key, Row] = {}
-        for row in self._read():
+        found: dict[tuple[str, str, str], Row] = {}
+        for row in self._read(read_row):
             if identities is None or identities.get(row.arm) == row.identity:
                 found[_key(row)] = row
         return list(found.values())
 
+    def answered(self, arm: str, identity: str) -> dict[str, bool]:
+        """Ids of the cases this arm has answered under this identity, and whether the answer has any words."""
+        with self._gate:
+            index = self._index if self._handle is not None else self._indexed()
+            return dict(index.get((arm, identity), {}))
+
     def done(self, arm: str, identity: str) -> set[str]:
-        """Ids of the cases the arm has answered under this identity; failed ones are not among them."""
-        found: set[str] = set()
-        for row in self._read():
-            if (row.arm, row.identity) == (arm, identity):
-                (found.add if row.answer is not None else found.discard)(row.case)
-        return found
+        """Ids of the cases this arm has answered under this identity; failed ones are not among them."""
+        return set(self.answered(arm, identity))
 
     def score(self, rows: Sequence[Row]) -> None:
-        """Give rows on disk the scores of these, all at once: a kill leaves the scores of before or all of these.
+        """Give rows on disk the scores of these, all at once: a kill leaves the file of before or the new one.
 
-        Rows that are not on disk are added; others stay as they are.
+        Rows that are not on disk are added; others stay as they are. Raises as append does.
         """
         with self._gate:
             self.claim()
             scored = {_key(row): row for row in rows}
-            kept = [scored.pop(_key(row), None) or row for row in self.rows()]
+            kept = [scored.pop(_key(row), row) for row in self.rows()]
             data = b"".join(_line(row) for row in [*kept, *scored.values()])
             try:
                 files.write_atomic(self.path, data)
             except OSError as error:
                 raise self._refused(error) from None
-            finally:
-                self._reopen()
+            if self._handle is not None:
+                os.close(self._handle)
+            self._handle = os.open(self.path, _FLAGS)
+            self._index = self._indexed()
 
     def close(self) -> None:
         """Let another process write. A second call does nothing."""
@@ -141,12 +163,15 @@ class Store:
                 self._handle = None
             self._lock.release()
 
-    def _reopen(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0))
+    def _indexed(self) -> _Index:
+        found: _Index = {}
+        for raw in self._read(json.loads):
+            text = raw["answer"]["text"] if raw["answer"] is not None else None
+            _note(found, raw["case"], raw["arm"], raw["identity"], text)
+        return found
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self, parse: Callable[[str], T]) -> Iterator[T]:
+        """Whole lines, parsed. What follows the last line end is a torn line, or one being written."""
         try:
             stream = self.path.open("rb")
         except FileNotFoundError:
@@ -156,8 +181,8 @@ class Store:
                 if not line.endswith(b"\n"):
                     return
                 try:
-                    yield read_row(line.decode())
-                except ValueError:
+                    yield parse(line.decode())
+                except (ValueError, LookupError, TypeError):
                     raise CompareError(
                         f"line {number} of {str(self.path)!r} is no row; remove the line and run again: what it held "
                         "is asked anew"
@@ -170,30 +195,30 @@ class Store:
         )
 
 
-def with_error(row: Row, error: str) -> Row:
-    """The row as a failed one."""
+def _note(index: _Index, case: str, arm: str, identity: str, text: str | None) -> None:
+    if text is not None:
+        index.setdefault((arm, identity), {})[case] = bool(text.strip())
+
+
+def _failed(row: Row, error: str) -> Row:
     return replace(row, answer=None, error=error, scores={})
 
 
-def _key(row: Row) -> _Key:
+def _key(row: Row) -> tuple[str, str, str]:
     return row.case, row.arm, row.identity
 
 
 def _line(row: Row) -> bytes:
-    try:
-        line = row_line(row)
-        read_row(line)
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CompareError(f"the row of {row.arm!r} on case {row.case!r} cannot be written ({reason})") from None
+    """Raises ValueError when the line could not be read again."""
+    line = row_line(row)
+    read_row(line)
     return line.encode() + b"\n"
 
 
 def _whole(path: Path) -> int:
     """Bytes up to and with the last line end."""
     with path.open("rb") as stream:
-        stream.seek(0, os.SEEK_END)
-        end = stream.tell()
+        end = stream.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - 65536)
             stream.seek(start)
