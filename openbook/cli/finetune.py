@@ -254,6 +254,7 @@ def _curve(
     found = subsets.data_size(job, ws.house.base_files(), folder, sizes=sizes, seeds=seeds, tools=tools)
     datasize.png(found, folder / "datasize.png")
     (folder / "datasize.html").write_text(datasize.html(found, name=job.name), encoding="utf-8")
+    (folder / "datasize.json").write_text(json.dumps(datasize.as_json(found)), encoding="utf-8")
     finish(folder, {"curve": True})
     if as_json:
         print_json({**datasize.as_json(found), "folder": str(folder)})
