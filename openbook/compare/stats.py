@@ -39,10 +39,10 @@ _BLOCK = 1_000
 def figure(scores: Sequence[float], clusters: Sequence[str], *, kind: Literal["share", "mean"]) -> Figure:
     """A share with its Wilson interval, or a mean with a bootstrap interval over resampled clusters.
 
-    clusters: one a score; () takes each score as its own. A share's Wilson interval is that of the effective number of
-    cases, n / design effect (1 without clusters), since answers about one document are not independent (Korn and
-    Graubard 1998). A single cluster says nothing about others: then its cases are what is resampled. Raises CompareError
-    for no scores or one that is no finite number.
+    clusters: one a score; () takes each score as its own. Answers about one document are not independent, so a share's
+    Wilson interval is that of the effective number of cases: n over the design effect, less for few clusters (Korn and
+    Graubard 1998); n itself without clusters. Fewer than six clusters say nothing about other ones: then the interval
+    is about these alone, each case for itself. Raises CompareError for no scores or one that is no finite number.
 
     >>> found = figure([1.0] * 9 + [0.0], (), kind="share")
     >>> found.value, round(found.low, 3), round(found.high, 3), found.n
@@ -53,8 +53,9 @@ def figure(scores: Sequence[float], clusters: Sequence[str], *, kind: Literal["s
     values = _finite(scores, "a score")
     rows, count = _clusters(clusters, len(values))
     value = float(values.mean())
-    if kind == "share" and _binary(values):
-        effective = len(values) / _design_effect(values, rows, count)
+    # a mean that is 0 or 1 in every case would resample to an interval without width
+    if _binary(values) and (kind == "share" or value in (0, 1)):
+        effective = _effective(values, rows, count)
         confint = _statsmodels("proportion").proportion_confint
         low, high = confint(value * effective, effective, alpha=ALPHA, method="wilson")
         # at 0 and 1 the formula misses the end by rounding
@@ -75,7 +76,7 @@ def compare(
     """Two arms on the cases both have a score for; p_holm is p until `holm` has seen all pairs.
 
     clusters: case -> document or conversation; a case without one is its own. The interval is a paired bootstrap over
-    clusters, widened for few of them (_interval). p is of exact McNemar for shares and of flipping the signs of whole
+    clusters (over cases below six). p is of exact McNemar for shares and of flipping the signs of whole
     clusters for means; for shares in clusters, the larger of the two, so that neither many discordant answers about one
     document nor a few about many pass for evidence. Fewer than six clusters never reach 0.05. Raises CompareError for
     an unknown metric or a score that is no finite number.
@@ -259,36 +260,41 @@ def _told(pair: Pair, level: float) -> Pair:
 
 
 def _interval(values: Floats, rows: Counts, count: int, *, bounds: tuple[float, float]) -> tuple[float, float]:
-    """95 % percentile interval of the mean over resampled clusters, widened by Student's t for few of them.
+    """95 % percentile interval of the mean over resampled clusters, or over cases where clusters are too few.
 
-    With k clusters the plain percentile interval is short by sqrt((k - 1) / k) and takes the normal for t with k - 1
-    degrees (Hesterberg 2015): 18 % too short for 6 clusters, 2 % for 60.
+    With k clusters the plain one is short by sqrt((k - 1) / k) and takes the normal for Student's t with k - 1 degrees
+    (Hesterberg 2015): 30 % too short for 6, 3 % for 60; widened by that.
     """
     import numpy as np
 
-    if count == 1:
-        rows, count = np.arange(len(values)), len(values)
     mean = float(values.mean())
-    if count == 1:
+    if len(values) == 1:
         return bounds
+    if count < FEWEST:
+        rows, count = np.arange(len(values)), len(values)
     if float(np.ptp(values)) == 0:
         return mean, mean
     sizes = np.bincount(rows, minlength=count).astype(np.float64)
     drawn = _times(_resamples(count), np.stack((_sums(values, rows, count), sizes), axis=1))
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [ALPHA / 2, 1 - ALPHA / 2])
-    student = need("scipy.stats", extra="compare", purpose="comparing arms").t.ppf(1 - ALPHA / 2, count - 1)
-    wider = math.sqrt(count / (count - 1)) * float(student) / _Z
+    wider = math.sqrt(count / (count - 1)) * _student(count) / _Z
     return max(bounds[0], mean + wider * (float(low) - mean)), min(bounds[1], mean + wider * (float(high) - mean))
 
 
-def _design_effect(values: Floats, rows: Counts, count: int) -> float:
-    """Variance of the mean with clusters over that without, at least 1; 1 where it cannot be seen."""
+def _effective(values: Floats, rows: Counts, count: int) -> float:
+    """Independent cases that would tell as much about the mean; at most n."""
     away = values - values.mean()
     n, squares = len(values), float((away**2).sum())
-    if count in (1, n) or squares == 0:
-        return 1.0
+    if count < FEWEST or count == n:
+        return n
     clustered = count / (count - 1) * float((_sums(away, rows, count) ** 2).sum()) / n**2
-    return max(1.0, clustered / (squares / (n * (n - 1))))
+    effect = max(1.0, clustered * n * (n - 1) / squares) if squares else 1.0
+    return n / effect * (_student(n) / _student(count)) ** 2
+
+
+def _student(count: int) -> float:
+    """How many standard errors the 95 % interval of a mean of so many values goes to each side."""
+    return float(need("scipy.special", extra="compare", purpose="comparing arms").stdtrit(count - 1, 1 - ALPHA / 2))
 
 
 def _clusters(labels: Sequence[str], n: int) -> tuple[Counts, int]:
