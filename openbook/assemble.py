@@ -12,12 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from openbook.errors import AdapterError, EmbedderMismatch, LibraryBusy, ModelError, SettingsError, UsageError
-from openbook.records import Arm, ModelFiles
+from openbook.records import Arm, Message, ModelFiles
 from openbook.seams import Embedder, Generator, Progress, Reranker
-from openbook.settings import STATE_DIR, Settings
+from openbook.settings import STATE_DIR, AnswerSettings, Settings
 
 if TYPE_CHECKING:
     from openbook.answer.ask import Assistant
@@ -30,6 +31,23 @@ if TYPE_CHECKING:
 
 EXTRACTIVE = "extractive"
 ENDPOINT = "endpoint"
+_READER, _SERVER = "reader", "server"
+
+_T = TypeVar("_T")
+
+
+class _made_once(cached_property[_T]):  # noqa: N801 - used like cached_property
+    """A cached_property of the house that two threads do not make twice."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
+    def __get__(self, instance: object | None, owner: type[Any] | None = None) -> Self | _T:
+        if instance is None:
+            return self
+        with vars(instance)["_once"]:
+            return super().__get__(instance, owner)
 
 
 class House:
@@ -58,11 +76,13 @@ class House:
         self.notice = notice
         self._embedder_name = ""
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="openbook-load")
-        self._generators: dict[bool, Future[Generator]] = {}
-        self._tuned: dict[str, Generator] = {}
+        self._loaded: dict[str, Future[Generator]] = {}
+        """Language models by what they are: "", _READER, _SERVER, or an adapter's NAME@VERSION."""
+        self._once = RLock()
+        """Held while something is made that there must be one of; never while a language model loads."""
         self._ranking: Ranker | None = None
 
-    @cached_property
+    @_made_once
     def embedder(self) -> Embedder:
         """The embedder of the library's vectors; that of the settings where there is no library yet."""
         from openbook.library import standing
@@ -96,7 +116,7 @@ class House:
         if "searcher" in self.__dict__:
             self.searcher.use(embedder)
 
-    @cached_property
+    @_made_once
     def library(self) -> StoredLibrary:
         """The workspace's library; this process owns it from here on."""
         from openbook.library import standing
@@ -131,7 +151,7 @@ class House:
         found: StoredLibrary | None = self.__dict__.get("library")
         return found
 
-    @cached_property
+    @_made_once
     def reranker(self) -> Reranker | None:
         """The reranker of the settings, or None."""
         name = self.settings.models.reranker
@@ -141,7 +161,7 @@ class House:
 
         return OpenVINOReranker(self._files(name, "reranker"))
 
-    @cached_property
+    @_made_once
     def searcher(self) -> HybridSearcher:
         """Hybrid retrieval over the library."""
         from openbook.retrieve.search import HybridSearcher
@@ -155,12 +175,23 @@ class House:
     def start_generator(self, *, reads: bool = False) -> Future[Generator]:
         """Begin loading the language model in the background; with `reads`, with its bundled reader if it has one."""
         bundled = self.reader if reads else None
-        which = bundled is not None
-        if which not in self._generators:
-            self._generators[which] = self._pool.submit(self._load_generator, bundled)
-        return self._generators[which]
+        return self._start(_READER if bundled is not None else "", partial(self._load_generator, bundled))
 
-    @cached_property
+    def _start(self, key: str, load: Callable[[], Generator]) -> Future[Generator]:
+        """The model of this key, loading or loaded; begun once, whichever threads ask for it."""
+        with self._once:
+            if key not in self._loaded:
+                self._loaded[key] = self._pool.submit(load)
+            return self._loaded[key]
+
+    def release(self, adapter: str) -> None:
+        """Free the model of an adapter (NAME@VERSION), if it is loaded; the next question to it loads it again."""
+        with self._once:
+            loaded = self._loaded.pop(adapter, None)
+        if loaded is not None and loaded.exception() is None:
+            loaded.result().close()
+
+    @_made_once
     def reader(self) -> Reader | None:
         """The bundled reader in force; see reader_of."""
         return reader_of(self.settings, home=self._readers)
@@ -172,43 +203,65 @@ class House:
 
         return Registry(self.root / STATE_DIR / "adapters")
 
-    def assistant(self, arm: Arm, *, adapter: str | None = None) -> Assistant:
+    def assistant(
+        self,
+        arm: Arm,
+        *,
+        adapter: str | None = None,
+        system: str | None = None,
+        shots: Sequence[Message] = (),
+        reads_with_reader: bool = True,
+        endpoint: bool = False,
+        settings: AnswerSettings | None = None,
+    ) -> Assistant:
         """The assistant of one arm; arms differ here and nowhere else.
 
-        `adapter` is NAME or NAME@VERSION; None takes the only one, or the only promoted one.
+        `adapter` is NAME or NAME@VERSION; None takes the only one, or the only promoted one. `system` is the system
+        prompt of questions without passages, None the one the arm has; `shots` are turns that show how to answer.
+        Without `reads_with_reader` the untouched model reads passages; with `endpoint` the one behind settings.endpoint
+        writes, whichever model the settings name. `settings` take the place of settings.answer.
         Raises UsageError for an arm that needs an adapter when there is none, AdapterError for one of another model.
         """
         from openbook.answer.ask import Assistant
         from openbook.prompt import WITHOUT_PASSAGES
 
         chosen = self._adapter(arm, adapter)
-        if self.settings.models.generator == EXTRACTIVE and arm == "rag":
+        if self.settings.models.generator == EXTRACTIVE and arm == "rag" and not endpoint:
             arm = "extractive"
-        reads = arm not in ("base", "tuned")
-        if arm != "extractive" and chosen is None:
-            self.start_generator(reads=reads)
-        answering = partial(self.generator, reads=reads) if chosen is None else partial(self._load_tuned, chosen)
-        added = self.reader if arm == "rag" else chosen
+        searches = arm not in ("base", "tuned")
+        reads = searches and reads_with_reader
+        if endpoint:
+            answering: Callable[[], Generator] = self._start(_SERVER, self._load_endpoint).result
+        elif chosen is not None:
+            answering = partial(self._tuned, chosen)
+        else:
+            answering = partial(self.generator, reads=reads)
+            if arm != "extractive":
+                self.start_generator(reads=reads)
+        rewriting = answering if endpoint and self.settings.models.generator == EXTRACTIVE else self.generator
+        added = chosen if chosen is not None else self.reader if arm == "rag" and reads and not endpoint else None
         return Assistant(
             arm=arm,
-            settings=self.settings.answer,
-            library_version=lambda: self.library.version() if reads else 0,
-            searcher=self.searcher if reads else None,
-            ranker=self._ranker() if reads else None,
+            settings=settings or self.settings.answer,
+            library_version=lambda: self.library.version() if searches else 0,
+            searcher=self.searcher if searches else None,
+            ranker=self._ranker() if searches else None,
             generator=None if arm == "extractive" else answering,
-            rewriter=None if arm == "extractive" else self.generator,
+            rewriter=None if arm == "extractive" else rewriting,
             adapter=added.ref if added is not None else None,
-            system=chosen.system if chosen is not None else WITHOUT_PASSAGES,
-            notes=self._changed_since(chosen) if chosen is not None and reads else (),
+            system=system if system is not None else chosen.system if chosen is not None else WITHOUT_PASSAGES,
+            shots=shots,
+            notes=self._changed_since(chosen) if chosen is not None and searches else (),
         )
 
     def _ranker(self) -> Ranker:
         """Remembers the sentences of passages from one question to the next, as long as the embedder stays."""
         from openbook.answer.extractive import Ranker
 
-        if self._ranking is None or self._ranking.embedder is not self.embedder:
-            self._ranking = Ranker(self.embedder)
-        return self._ranking
+        with self._once:
+            if self._ranking is None or self._ranking.embedder is not self.embedder:
+                self._ranking = Ranker(self.embedder)
+            return self._ranking
 
     def serving(self) -> dict[str, object]:
         """What decides which passages a model is shown and how: an adapter that learned to read depends on it."""
@@ -262,16 +315,17 @@ class House:
         check_base(found, files.sha256, base_name=files.name)
         return found
 
+    def _tuned(self, adapter: Adapter) -> Generator:
+        return self._start(adapter.ref, partial(self._load_tuned, adapter)).result()
+
     def _load_tuned(self, adapter: Adapter) -> Generator:
         from openbook.answer.generators.openvino import OpenVINOGenerator
         from openbook.models import fetch
 
-        if adapter.ref not in self._tuned:
-            served = fetch.read_home(adapter.folder / "served")
-            if served is None:
-                raise AdapterError(f"adapter {adapter.ref} has no served form; check it with: openbook adapters show")
-            self._tuned[adapter.ref] = OpenVINOGenerator(served, prefer=self._prefer)
-        return self._tuned[adapter.ref]
+        served = fetch.read_home(adapter.folder / "served")
+        if served is None:
+            raise AdapterError(f"adapter {adapter.ref} has no served form; check it with: openbook adapters show")
+        return OpenVINOGenerator(served, prefer=self._prefer)
 
     def base_files(self) -> ModelFiles:
         """The files of the model that is trained and that adapters belong to.
@@ -316,11 +370,9 @@ class House:
     def close(self) -> None:
         """Release the library and the models."""
         self._pool.shutdown(wait=True)
-        for loaded in self._generators.values():
+        for loaded in self._loaded.values():
             if loaded.exception() is None:
                 loaded.result().close()
-        for generator in self._tuned.values():
-            generator.close()
         if "library" in self.__dict__:
             self.library.close()
 
@@ -329,9 +381,7 @@ class House:
         if name == EXTRACTIVE:
             raise SettingsError(f"models.generator is {EXTRACTIVE!r}: no language model is set, so this arm cannot run")
         if name == ENDPOINT:
-            from openbook.answer.generators.endpoint import EndpointGenerator
-
-            return EndpointGenerator(self.settings.endpoint)
+            return self._load_endpoint()
         from openbook.answer.generators.openvino import OpenVINOGenerator
 
         if bundled is not None:
@@ -339,6 +389,11 @@ class House:
         else:
             files = self._files(name, "generator")
         return OpenVINOGenerator(files, prefer=self._prefer)
+
+    def _load_endpoint(self) -> Generator:
+        from openbook.answer.generators.endpoint import EndpointGenerator
+
+        return EndpointGenerator(self.settings.endpoint)
 
     def model_files(self, name: str, kind: Literal["embedder", "generator", "reranker"]) -> ModelFiles:
         """The files of a model as openbook.toml names it: a relative path counts from the workspace.

@@ -14,7 +14,7 @@ from typing import Literal
 from openbook.answer import abstain, cite, extractive
 from openbook.answer.followup import standalone
 from openbook.errors import OpenbookError, PromptTooLong
-from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, Hint, messages
+from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, Hint, defuse, messages
 from openbook.prose import sentences
 from openbook.records import Answer, Arm, Chunk, Generation, Hit, Message, Sampling, Scope, Sentence, Timings
 from openbook.seams import ANYONE, Generator, Searcher
@@ -83,6 +83,7 @@ class Assistant:
         rewriter: Callable[[], Generator] | None = None,
         adapter: str | None = None,
         system: str | None = WITHOUT_PASSAGES,
+        shots: Sequence[Message] = (),
         notes: Sequence[str] = (),
     ) -> None:
         """`ranker` puts the passages' sentences in order; without one there are no hints and no fallback.
@@ -90,6 +91,8 @@ class Assistant:
         `rewriter` makes follow-ups stand alone where answer.rewrite is "model"; without one, rules do.
         `adapter` is named in answers that `generator` wrote.
         `system` is the system prompt of questions without passages (see openbook.prompt.messages).
+        `shots` are user and assistant turns that show how to answer: they stand before the conversation and go first
+        when the prompt is too long.
         `notes` stand first in every answer's notes.
         """
         self._arm = arm
@@ -101,6 +104,7 @@ class Assistant:
         self._rewriter = rewriter
         self._adapter = adapter
         self._system = system
+        self._shots = tuple(shots)
         self._notes = tuple(notes)
 
     def ask(
@@ -109,10 +113,11 @@ class Assistant:
         *,
         history: Sequence[Message] = (),
         scope: Scope = ANYONE,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[str | Chunk] | None = None,
+        task: str = "",
     ) -> Answer:
         """Answer in one piece; see stream."""
-        return self.stream(question, history=history, scope=scope, contexts=contexts).answer
+        return self.stream(question, history=history, scope=scope, contexts=contexts, task=task).answer
 
     def stream(
         self,
@@ -120,23 +125,32 @@ class Assistant:
         *,
         history: Sequence[Message] = (),
         scope: Scope = ANYONE,
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[str | Chunk] | None = None,
+        task: str = "",
     ) -> AnswerStream:
         """Answer piece by piece. `contexts` are passages to answer from instead of searching.
+
+        `task` is this conversation's own system turn: it takes the place of `system` in a prompt without passages, and
+        stands behind answer.instructions in one with.
 
         Raises PromptTooLong when the question does not fit with one passage, EndpointError or ModelError from the
         generator.
         """
-        return AnswerStream(self._parts(question, history, scope, contexts))
+        return AnswerStream(self._parts(question, history, scope, contexts, task))
 
     def _parts(
-        self, question: str, history: Sequence[Message], scope: Scope, contexts: Sequence[str] | None
+        self,
+        question: str,
+        history: Sequence[Message],
+        scope: Scope,
+        contexts: Sequence[str | Chunk] | None,
+        task: str,
     ) -> Iterator[str | Answer]:
         started = time.perf_counter()
         found = self._retrieve(question, history, scope, contexts)
         base = self._blank(found)
         if self._arm in ("base", "tuned"):
-            yield from self._generated(question, history, None, base, started)
+            yield from self._generated(question, history, None, base, started, task)
         elif not found.hits or (found.asked is not None and not self._confident(found.asked, found.hits)):
             notes = (EMPTY_NOTE,) if not found.hits and found.version == 0 else ()
             yield ABSTENTION
@@ -148,7 +162,7 @@ class Assistant:
                 replace(base, text=checked.text, citations=checked.citations, sentences=checked.sentences), started
             )
         else:
-            yield from self._generated(question, history, found.hits, base, started, found.asked or question)
+            yield from self._generated(question, history, found.hits, base, started, task, found.asked or question)
 
     def _generated(
         self,
@@ -157,6 +171,7 @@ class Assistant:
         hits: Sequence[Hit] | None,
         base: Answer,
         started: float,
+        task: str,
         asked: str = "",
     ) -> Iterator[str | Answer]:
         if self._generator is None:
@@ -165,14 +180,15 @@ class Assistant:
         sampling = Sampling(
             max_tokens=self._settings.max_tokens, temperature=self._settings.temperature, seed=self._settings.seed
         )
+        behind = defuse(task) if hits is not None else ""
         turns, shown = fit(
             question,
             hits,
             model,
             sampling,
-            history=history,
-            instructions=self._settings.instructions,
-            system=self._system,
+            history=[*self._shots, *history],
+            instructions="\n".join(part for part in (self._settings.instructions, behind) if part),
+            system=task or self._system,
             order=self._settings.order,
             hints=self._hints(asked, hits) if hits is not None else (),
         )
@@ -217,7 +233,7 @@ class Assistant:
         return replace(answer, text=checked.text, sentences=checked.sentences, citations=checked.citations, notes=notes)
 
     def _retrieve(
-        self, question: str, history: Sequence[Message], scope: Scope, contexts: Sequence[str] | None
+        self, question: str, history: Sequence[Message], scope: Scope, contexts: Sequence[str | Chunk] | None
     ) -> _Found:
         if self._arm in ("base", "tuned"):
             return _Found((), self._version(), 0.0, asked=None)
@@ -332,9 +348,10 @@ def fit(
             )
 
 
-def _given(contexts: Sequence[str]) -> Iterator[Hit]:
-    for number, text in enumerate(contexts, start=1):
-        yield Hit(Chunk(document=f"contexts/{number}", start=0, end=len(text), text=text), score=0.0)
+def _given(contexts: Sequence[str | Chunk]) -> Iterator[Hit]:
+    for number, one in enumerate(contexts, start=1):
+        chunk = one if isinstance(one, Chunk) else Chunk(f"contexts/{number}", start=0, end=len(one), text=one)
+        yield Hit(chunk, score=0.0)
 
 
 def _declined(answer: Answer) -> Answer:
