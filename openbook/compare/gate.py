@@ -218,9 +218,7 @@ def _limit(text: str, number: float, unit: str, metric: str, verb: str) -> tuple
 
 def _fits(text: str, limit: float, share: bool) -> float:
     if share and limit > 1:
-        raise UsageError(
-            f"rule {text!r} has the limit {limit:g}, but shares go from 0 to 1; write {limit:g}% or {limit:g}pp"
-        )
+        raise UsageError(f"rule {text!r} has the limit {limit:g}, but shares go from 0 to 1; write {limit:g}%")
     return limit
 
 

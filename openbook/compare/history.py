@@ -44,7 +44,7 @@ class Entry:
     cases: str
     """Hash of the frozen cases."""
     arms: Mapping[str, Mapping[str, Any]]
-    """Arm -> {"label", "metrics": {name: [value, low, high, n]}, "p50", "p95" (seconds of an answer or None), "cost"}."""
+    """Arm -> {"label", "metrics": {name: [value, low, high, n]}, "p50", "p95" (seconds or None), "cost"}."""
 
 
 def append(file: Path, report: Report) -> bool:
