@@ -11,7 +11,8 @@ The section "cost" holds
     arms {arm: {one_time {parse, embed, label, train, evaluate, total}, update {machine, label, total, how},
                 question, thousand_questions, hosting_month, total, total_settled,
                 acceptable, wrong, refused (shares), acceptable_answer (None: it never is), acceptable_answer_low,
-                acceptable_answer_high, settled_question, good_enough (None: no bar measured), unmeasured [what counts as 0 for now]}}
+                acceptable_answer_high, settled_question, good_enough (None: no bar measured),
+                unmeasured [what counts as 0 for now]}}
     cheapest, cheapest_settled    arm of the four or None, the first only among those that reach the bar
     curve {questions {x, updates_month, arms {arm: totals}, settled {arm: totals}}, updates {x, questions_month, arms,
            settled}}              totals over `months` against questions and updates a month
