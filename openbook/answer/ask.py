@@ -107,6 +107,11 @@ class Assistant:
         self._shots = tuple(shots)
         self._notes = tuple(notes)
 
+    def load(self) -> None:
+        """Wait until the model is here, so that no answer waits for it. Raises what the loading raised."""
+        if self._generator is not None:
+            self._generator()
+
     def ask(
         self,
         question: str,

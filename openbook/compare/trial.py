@@ -7,6 +7,7 @@ asked in threads beside the local ones. Knows no model, no library and no score.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -56,6 +57,8 @@ class Contender:
     model: str = ""
     server: str = ""
     """What answers elsewhere: arms with the same one share its `workers`; "" is answered on this machine."""
+    open: Callable[[], None] = nothing
+    """Called before its first case: loads its model, so that no row pays for that."""
     close: Callable[[], None] = nothing
     """Called when no more cases come: frees a model that only this arm uses."""
 
@@ -260,6 +263,9 @@ class _Trial:
         if state.given_up:
             self._tell(1)
             return
+        if not state.asked and not one.server:
+            with contextlib.suppress(OpenbookError):  # asking says it again, and that is written down
+                one.open()
         clock = time.thread_time if one.server else time.process_time
         elsewhere, started = self._elsewhere, clock()
         answer, error, counts = None, "", True
