@@ -33,6 +33,12 @@ DIAGNOSTICS: Mapping[str, str] = {
 """Arms that explain a result and win nothing: name -> what it is."""
 
 
+Recommended = Literal[
+    "collect more cases", "prompt only", "fix search first", "RAG", "fine-tune", "both", "larger model"
+]
+"""What advice can say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One metric: what it says and which way is better."""
@@ -210,9 +216,7 @@ class Step:
 class Advice:
     """One recommendation and what would change it."""
 
-    recommend: Literal[
-        "collect more cases", "prompt only", "fix search first", "RAG", "fine-tune", "both", "larger model"
-    ]
+    recommend: Recommended
     sentence: str
     steps: tuple[Step, ...]
     would_change: tuple[str, ...]
