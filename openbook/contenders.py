@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from openbook import provenance
 from openbook.assemble import ENDPOINT, EXTRACTIVE, House
+from openbook.compare.schema import FOUR
 from openbook.compare.trial import Contender, everything, nothing
 from openbook.errors import CompareError
 from openbook.prompt import fingerprint
@@ -219,7 +220,7 @@ def _contender(house: House, plan: _Plan, *, groups: tuple[str, ...], version: i
     return Contender(
         name=plan.name,
         label=f"{plan.label}{examples}",
-        ask=_asker(assistant, plan, partial(_gold, house, version=version), Scope(groups, version=version)),
+        ask=partial(_ask, house, assistant, oracle=plan.oracle, groups=groups, version=version),
         identity=_identity(house, plan, groups=groups, version=version),
         takes=plan.takes,
         workers=house.settings.endpoint.concurrency if served else 1,
@@ -232,22 +233,42 @@ def _contender(house: House, plan: _Plan, *, groups: tuple[str, ...], version: i
     )
 
 
-def _asker(assistant: Assistant, plan: _Plan, gold: Callable[[Case], Chunk], scope: Scope) -> Callable[[Case], Answer]:
-    def ask(case: Case) -> Answer:
-        hidden = tuple(Condition("document", "!=", glob.escape(name)) for name in case.without)
-        return assistant.ask(
-            case.question,
-            history=[turn for turn in case.history if turn.role != "system"],
-            scope=replace(scope, where=hidden),
-            contexts=(gold(case),) if plan.oracle else case.contexts or None,
-            task="\n".join(turn.content for turn in case.history if turn.role == "system"),
+def _ask(
+    house: House, assistant: Assistant, case: Case, *, oracle: bool, groups: tuple[str, ...], version: int | None
+) -> Answer:
+    contexts = (gold_chunk(house.library, case, version=version),) if oracle else case.contexts or None
+    return assistant.ask(
+        case.question,
+        history=[turn for turn in case.history if turn.role != "system"],
+        scope=scope_of(case, groups=groups, version=version),
+        contexts=contexts,
+        task="\n".join(turn.content for turn in case.history if turn.role == "system"),
+    )
+
+
+def ask_with(
+    house: House, *, tuned: Sequence[str], both: Sequence[str], groups: Sequence[str] = (), version: int | None = None
+) -> Callable[[str, Sequence[Message]], Callable[[Case], Answer]]:
+    """What openbook.compare.shots.choose asks with: (arm of the four, few-shot turns) -> the arm, shown these turns.
+
+    Raises CompareError, when called, for an arm that cannot be asked here.
+    """
+
+    def given(arm: str, shots: Sequence[Message]) -> Callable[[Case], Answer]:
+        found, missing = contenders(
+            house, tuned=tuned[:1], both=both[:1], shots={arm: shots}, arms=(arm,), groups=groups, version=version
         )
+        if not found:
+            raise CompareError(missing.get(arm) or f"there is no arm {arm!r}; use one of {', '.join(FOUR)}")
+        return found[0].ask
 
-    return ask
+    return given
 
 
-def _gold(house: House, case: Case, *, version: int | None) -> Chunk:
-    return gold_chunk(house.library, case, version=version)
+def scope_of(case: Case, *, groups: Sequence[str] = (), version: int | None = None) -> Scope:
+    """What a search for the case may see."""
+    hidden = tuple(Condition("document", "!=", glob.escape(name)) for name in case.without)
+    return Scope(tuple(groups), where=hidden, version=version)
 
 
 def gold_chunk(library: Library, case: Case, *, version: int | None = None) -> Chunk:
