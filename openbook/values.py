@@ -73,10 +73,12 @@ def changed(value: str, chance: random.Random) -> str | None:
 def _moved(digits: str, value: str, chance: random.Random) -> str:
     old = int(digits)
     clock = re.search(rf"\b{digits}:\d\d\b", value) is not None
-    most = 23 if clock else 10 ** len(digits) - 1
+    day = any(month in value for month in _CIRCLES[0]) and len(digits) <= 2
+    most = 23 if clock else 28 if day else 10 ** len(digits) - 1
     least = 0 if len(digits) == 1 or digits.startswith("0") else 10 ** (len(digits) - 1)
     year = len(digits) == 4 and 1500 <= old <= 2100
     step = chance.randint(2, 9) if year else max(1, round(old * chance.uniform(0.2, 0.4)))
+    least = 1 if day else least
     choices = [new for new in (old + step, old - step, old + 1, old - 1) if max(1, least) <= new <= most]
     first = [new for new in choices[:2] if abs(new - old) == step] or choices or [old + 1]
     return str(chance.choice(first)).zfill(len(digits))
