@@ -278,7 +278,8 @@ def _interval(values: Floats, rows: Counts, count: int, *, bounds: tuple[float, 
     drawn = _times(_resamples(count), np.stack((_sums(values, rows, count), sizes), axis=1))
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [ALPHA / 2, 1 - ALPHA / 2])
     wider = math.sqrt(count / (count - 1)) * _student(count) / _Z
-    return max(bounds[0], mean + wider * (float(low) - mean)), min(bounds[1], mean + wider * (float(high) - mean))
+    below, above = wider * max(0.0, mean - float(low)), wider * max(0.0, float(high) - mean)
+    return max(bounds[0], mean - below), min(bounds[1], mean + above)
 
 
 def _effective(values: Floats, rows: Counts, count: int) -> float:
