@@ -26,8 +26,8 @@ REVISED = "This is the revised version. It replaces the earlier one."
 """What a second version of a section says about itself."""
 LONGEST = 600
 """Characters of a sentence that is edited; longer ones are no sentences."""
-VALUE = 8
-"""Most words of a value that is replaced by another."""
+VALUE = 5
+"""Most words of a value that is replaced by another; a longer answer is a whole statement, worded in many ways."""
 SECTION = 4000
 """Characters of a section that is written a second time; of a longer one only the sentence is."""
 
@@ -201,8 +201,11 @@ def _fact(case: Case, text: str, answers: Sequence[str], chance: random.Random, 
         return None
     old = text[place[0] : place[1]]
     sentence = text[inside[0].start : inside[0].end]
-    other = changed(old, chance) or next(iter(contradicting(old, answers, gold=case.gold)), None)
-    if other is None or len(old.split()) > VALUE or len(sentence) > LONGEST or text.count(sentence) != 1:
+    if len(old.split()) > VALUE or len(sentence) > LONGEST or text.count(sentence) != 1 or old == sentence:
+        return None
+    values = (one for one in answers if len(one.split()) <= VALUE)
+    other = changed(old, chance) or next(iter(contradicting(old, values, gold=case.gold)), None)
+    if other is None:
         return None
     at = place[0] - inside[0].start
     after = sentence[:at] + other + sentence[at + len(old) :]

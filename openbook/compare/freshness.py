@@ -70,6 +70,11 @@ def said(edit: Edit, text: str, *, abstained: bool) -> tuple[bool, bool]:
     return not refused and not stale and contains(words, edit.gold), stale
 
 
+def knew(edit: Edit, before: str) -> bool:
+    """Whether an answer of before the edit says the old value."""
+    return contains(_MARKER.sub("", before), edit.fact.olds)
+
+
 def why_not(edit: Edit, answer: Answer) -> str:
     """Why an arm that reads the library does not say what it holds now."""
     new, stale = said(edit, answer.text, abstained=answer.abstained)
