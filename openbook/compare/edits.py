@@ -60,8 +60,8 @@ class Fact:
     """The same of the new one."""
     trained: bool
     """It stands in what an adapter learned from."""
-    natural: bool
-    """Its question is no blank to fill in, and its value more than one character."""
+    odd: int = 0
+    """0 is best: more for a value of one character, for a blank to fill in, for a name in another one's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def facts(
 def plan(trained: Sequence[Fact], others: Sequence[Fact], n: int, *, chance: random.Random) -> list[Edit]:
     """At most n edits, the four kinds in turn, each kind on facts of either sort as far as there are any.
 
-    Other documents first, natural questions first; no sentence is edited twice.
+    The least odd questions first, and of other documents; no sentence is edited twice.
     """
     queues = {True: _ordered(trained, chance), False: _ordered(others, chance)}
     taken: set[tuple[str, str]] = set()
@@ -204,7 +204,8 @@ def _fact(case: Case, text: str, answers: Sequence[str], chance: random.Random, 
     if len(old.split()) > VALUE or len(sentence) > LONGEST or text.count(sentence) != 1 or old == sentence:
         return None
     values = (one for one in answers if len(one.split()) <= VALUE)
-    other = changed(old, chance) or next(iter(contradicting(old, values, gold=case.gold)), None)
+    shifted = changed(old, chance)
+    other = shifted or next(iter(contradicting(old, values, gold=case.gold)), None)
     if other is None:
         return None
     at = place[0] - inside[0].start
@@ -215,8 +216,8 @@ def _fact(case: Case, text: str, answers: Sequence[str], chance: random.Random, 
     # A value that the sentence or the question says anyway tells nothing.
     if contains(case.question, (*olds, *news)) or contains(rest, (*olds, *news)) or contains(other, olds):
         return None
-    plain = len(evened(old)) > 1 and "____" not in case.question
-    return Fact(case.question, span.document, sentence, old, other, after, olds, news, trained, plain)
+    odd = (len(evened(old)) == 1) + 2 * ("____" in case.question) + 4 * (shifted is None)
+    return Fact(case.question, span.document, sentence, old, other, after, olds, news, trained, odd)
 
 
 def _value(gold: Sequence[str], text: str, span: Span) -> tuple[int, int] | None:
@@ -245,20 +246,15 @@ def _likewise(old: str, new: str, olds: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ordered(some: Sequence[Fact], chance: random.Random) -> list[Fact]:
-    """Natural ones first, and of those one per document before the second of any."""
-    drawn = chance.sample(list(some), len(some))
-    seen: dict[str, int] = {}
-    keys = {}
-    for fact in sorted(drawn, key=lambda one: not one.natural):
-        seen[fact.document] = seen.get(fact.document, 0) + 1
-        keys[id(fact)] = (not fact.natural, seen[fact.document])
-    return sorted(drawn, key=lambda one: keys[id(one)])
+    """The least odd first."""
+    return sorted(chance.sample(list(some), len(some)), key=lambda one: one.odd)
 
 
 def _next(queue: list[Fact], taken: set[tuple[str, str]]) -> Fact | None:
     documents = {document for document, _ in taken}
     free = [fact for fact in queue if (fact.document, fact.sentence) not in taken]
-    return next((fact for fact in free if fact.document not in documents), free[0] if free else None)
+    best = [fact for fact in free if fact.odd == free[0].odd]
+    return next((fact for fact in best if fact.document not in documents), best[0] if best else None)
 
 
 def _without(text: str, sentence: str) -> str:
