@@ -58,6 +58,7 @@ class ArmFacts:
 def said(edit: Edit, text: str, *, abstained: bool) -> tuple[bool, bool]:
     """(new, stale) of an answer; its citation marks are not words of it.
 
+    >>> from openbook.compare.edits import Fact
     >>> fact = Fact("How many?", "d", "It is 15.", "15", "19", "It is 19.", ("15",), ("19",), False)
     >>> said(Edit("e", "change", fact), "It is 19 [15].", abstained=False)
     (True, False)
