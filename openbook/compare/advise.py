@@ -24,6 +24,9 @@ _ACTION: Mapping[Recommended, str] = {
     "larger model": "Try a larger model",
 }
 
+_NAMED: Mapping[Recommended, str] = {"prompt only": "base", "RAG": "rag", "fine-tune": "tuned", "both": "tuned+rag"}
+"""The arm that a recommendation is about."""
+
 
 def advise(report: Report, *, answers: Mapping[str, str] | None = None) -> Advice:
     """The one recommendation of a report.
@@ -134,13 +137,9 @@ def _weights_alone(found: Found) -> tuple[Recommended, str] | None:
         return None
     if gain.better:
         return "fine-tune", f"{gain}. Nothing said that facts change monthly or that answers must cite."
-    volume, needed = found.volume, found.break_even
-    if found.meets(tuned) and volume is not None and needed is not None and volume >= needed:
-        return (
-            "fine-tune",
-            f"it reaches the bar ({phrases.reached(found, tuned)}) and is cheaper than RAG from {needed:,.0f} "
-            f"questions a month; you have {volume:,.0f}.",
-        )
+    if found.meets(tuned) and found.cheaper:
+        volume = "at any volume" if found.volume is None else f"at {found.volume:,.0f} questions a month"
+        return "fine-tune", f"{phrases.reached(found, tuned)}, which reaches the bar; {volume} it costs less than RAG."
     return None
 
 
@@ -155,7 +154,7 @@ def _plain_rag(found: Found, base: Figure | None, rag: Figure) -> tuple[Recommen
             return "collect more cases", f"{gain}."
         if found.surely_misses(rag):
             return "larger model", f"{told}, below the bar of {quote.goal(found.bar or 0, found.metric)}; {gain}."
-    parts = [told]
+    parts = [phrases.reached(found, rag)]
     if gain is not None:
         parts.append(upper(str(gain)))
     elif base is None:
@@ -177,7 +176,8 @@ def _without_rag(found: Found) -> tuple[Recommended, str]:
 
 def _why_both(found: Found) -> str:
     gain = found.gain("tuned+rag", "rag")
-    parts = [phrases.arm(found, "tuned+rag")]
+    value = found.of("tuned+rag")
+    parts = [phrases.reached(found, value)] if value else []
     if gain is not None:
         parts.append(upper(str(gain)))
     if gain is None or not gain.better:
@@ -221,11 +221,10 @@ def _would_change(found: Found, recommend: Recommended) -> tuple[str, ...]:
         if quote.arm(found.report, name) is None:
             why = found.report.missing.get(name, "")
             changes.append(f"{upper(NAMES[name])} was not measured{f': {why}' if why else '.'}")
-    needed = found.break_even
-    if needed is not None and recommend != "fine-tune":
-        changes.append(f"More than {needed:,.0f} questions a month: tuned would then be cheaper than RAG.")
+    if found.pays.verdict == "from" and found.pays.questions and not found.cheaper and recommend != "fine-tune":
+        changes.append(f"{found.pays.questions:,.0f} questions a month or more: tuned then costs less than RAG.")
     if quote.caution(found.report):
-        changes.append("A larger model: gains of training over RAG at this size often vanish there.")
+        changes.append("A larger model: what training gains over RAG on a small one often vanishes there.")
     return tuple(changes)
 
 
@@ -235,8 +234,9 @@ def _numbers(found: Found, recommend: Recommended) -> str:
         return phrases.asked(found.asked)
     if not found.knowledge:
         return found.voice.told
-    arm = {"prompt only": "base", "RAG": "rag", "fine-tune": "tuned", "both": "tuned+rag"}.get(recommend, found.best)
-    told = phrases.arm(found, arm)
+    arm = _NAMED.get(recommend, found.best)
+    value = found.of(arm)
+    told = phrases.reached(found, value) if value and recommend in _NAMED else phrases.arm(found, arm)
     if recommend == "fix search first":
         return f"{told}; {phrases.search(found)}"
     if recommend == "larger model" and found.oracle is not None:

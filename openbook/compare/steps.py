@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from openbook.compare import phrases, quote
-from openbook.compare.quote import Gain, dig, said, upper
+from openbook.compare.quote import Gain, said, upper
 from openbook.compare.schema import Step
 from openbook.compare.weigh import FEW, RECALL, Found
 
@@ -112,20 +112,20 @@ def _following(found: Found) -> Step:
 
 
 def _paying(found: Found) -> Step:
-    question = "Is the volume high enough for tuning to pay?"
-    raw = dig(found.report.sections.get("cost"), "break_even", "tuned")
-    needed = found.break_even
-    reason = dig(raw, "reason")
-    told = f" ({reason})" if isinstance(reason, str) and reason else ""
-    if raw == "never" or dig(raw, "questions") == "never":
-        return Step(question, "no", f"0 volumes would do: tuned never becomes cheaper than RAG{told}.")
-    if needed is None:
-        return Step(question, "unknown", f"Not measured{told}.")
-    volume = found.volume
-    told = f"Tuned is cheaper than RAG from {needed:,.0f} questions a month"
-    if volume is None:
+    question, pays = "Is the volume high enough for tuning to pay?", found.pays
+    why = f": {pays.reason}" if pays.reason else ""
+    if pays.verdict == "never":
+        return Step(question, "no", f"At 0 or more questions a month tuned never costs less than RAG{why}.")
+    if pays.verdict == "always":
+        return Step(question, "yes", f"From 0 questions a month on tuned costs less than RAG{why}.")
+    if pays.verdict == "unknown" or pays.questions is None:
+        return Step(question, "unknown", "Not measured: when tuned would cost less than RAG.")
+    told = f"Tuned costs less than RAG {pays.verdict} {pays.questions:,.0f} questions a month on"
+    told = told if pays.verdict == "from" else told.removesuffix(" on")
+    if found.volume is None:
         return Step(question, "unknown", f"{told}; say yours: openbook advise --answer volume=1000")
-    return Step(question, "yes" if volume >= needed else "no", f"{told}; you have {volume:,.0f}.")
+    whose = "you said" if "volume" in found.answers else "the costs are reckoned with"
+    return Step(question, "yes" if found.cheaper else "no", f"{told}; {whose} {found.volume:,.0f}.")
 
 
 def _compared(question: str, gain: Gain | None, missing: str) -> Step:

@@ -31,7 +31,7 @@ _OFTEN = ("daily", "weekly", "monthly")
 _CITED = ("answer_and_citation", "citation_recall")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Voice:
     """What was found about behaviour."""
 
@@ -41,6 +41,15 @@ class Voice:
     told: str = "format and voice were not measured"
     gains: tuple[Gain, ...] = ()
     """Over base, of the trained arms that close the gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pays:
+    """When tuned costs less than RAG: always, from or until so many questions a month, never."""
+
+    verdict: Literal["always", "from", "until", "never", "unknown"]
+    questions: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +137,7 @@ class Found:
     @cached_property
     def updates(self) -> float | None:
         """Edits a month that the cost was reckoned with."""
-        cost = self.report.sections.get("cost")
-        return number(dig(cost, "curve", "updates_per_month")) or number(dig(cost, "updates_per_month"))
+        return number(dig(self.report.sections.get("cost"), "use", "updates_month"))
 
     @cached_property
     def weights_alone_forbidden(self) -> bool:
@@ -201,17 +209,35 @@ class Found:
         return self.more(self.oracle[1], value) if self.oracle and value else 0.0
 
     @cached_property
-    def break_even(self) -> float | None:
-        """Questions a month from which tuned is cheaper than RAG."""
-        raw = dig(self.report.sections.get("cost"), "break_even", "tuned")
-        plain = number(raw)
-        return plain if plain is not None else number(dig(raw, "questions"))
+    def pays(self) -> Pays:
+        """When tuned costs less than RAG."""
+        pairs = dig(self.report.sections.get("cost"), "pairs")
+        for one in pairs if isinstance(pairs, list | tuple) else ():
+            if dig(one, "arm") == "tuned" and dig(one, "against") == "rag":
+                verdict, reason = dig(one, "verdict"), dig(one, "reason")
+                if verdict in ("always", "from", "until", "never"):
+                    told = reason if isinstance(reason, str) else ""
+                    return Pays(verdict, number(dig(one, "questions")), told)
+        return Pays("unknown")
+
+    @cached_property
+    def cheaper(self) -> bool:
+        """Whether tuned costs less than RAG at the volume there is."""
+        if self.pays.verdict == "always":
+            return True
+        if self.volume is None or self.pays.questions is None:
+            return False
+        if self.pays.verdict == "from":
+            return self.volume >= self.pays.questions
+        return self.pays.verdict == "until" and self.volume <= self.pays.questions
 
     @cached_property
     def volume(self) -> float | None:
-        """Questions a month, as the user said."""
+        """Questions a month, as the user said or as the costs are reckoned."""
         told = self.answers.get("volume")
-        return float(told) if told is not None else None
+        return (
+            float(told) if told is not None else number(dig(self.report.sections.get("cost"), "use", "questions_month"))
+        )
 
     @cached_property
     def voice(self) -> Voice:

@@ -1,0 +1,283 @@
+"""Sayings about training, updating, cost, speed and forgetting: a verdict each, with the numbers it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from openbook.compare import quote
+from openbook.compare.claims_quality import NO_RAG, NO_TUNED, NOTHING, Judged
+from openbook.compare.quote import NAMES, dig, number, rate, said, short
+from openbook.compare.schema import METRICS, Report
+from openbook.compare.weigh import Found
+
+SLIGHT = 2.0
+"""Up to how many times slower is "slightly"."""
+LARGE = 1000
+"""Examples from which on a data set is large."""
+_NO_FRESH = "no fact was edited; run openbook compare without --skip freshness"
+_NO_COST = "no costs were reckoned; run: openbook compare"
+
+
+def untrained(found: Found) -> Judged:
+    """RAG does as well without a trained reader."""
+    arm = quote.arm(found.report, "rag")
+    if arm is None:
+        return "not measured", NO_RAG
+    value = found.of("rag")
+    reached = f": {METRICS[found.metric].label} {said(value, found.metric)}" if value else f", n = {arm.answered}"
+    if not arm.adapter:
+        return "holds", f"RAG ran with the untouched model{reached}"
+    bare = found.of("bare")
+    if bare is None or value is None:
+        return "not measured", f"RAG ran with the trained reader {arm.adapter}{reached}; add the arm bare to tell"
+    told = f"without a trained reader {short(bare, found.metric)}, with {arm.adapter} {said(value, found.metric)}"
+    if bare.high < value.low:
+        return "does not hold", told
+    return ("holds", told) if bare.value >= value.value - NOTHING else ("not measured", f"{told}: too few to tell")
+
+
+def needs_training(found: Found) -> Judged:
+    """What the training was."""
+    arm = quote.arm(found.report, "tuned")
+    if arm is None:
+        return "not measured", NO_TUNED
+    parts = dig(found.report.sections.get("cost"), "arms", "tuned", "one_time")
+    train, label = number(dig(parts, "train")), number(dig(parts, "label"))
+    spent = f"; {_money(found, train)} of machine and {_money(found, label)} of labelling" if train and label else ""
+    return "holds", f"tuned is {arm.adapter or arm.model or 'a trained model'}{spent}; {arm.answered} answers"
+
+
+def searches(found: Found) -> Judged:
+    """Time goes into search."""
+    spent, total = _seconds(found.report, "rag", "retrieve"), _seconds(found.report, "rag", "total")
+    if spent is None or total is None:
+        return "not measured", NO_RAG
+    told = f"{spent:.2f} s of {total:.2f} s (medians) go into search"
+    return ("holds" if spent > 0 else "does not hold"), told
+
+
+def no_search(found: Found) -> Judged:
+    """No time goes into search."""
+    spent, total = _seconds(found.report, "tuned", "retrieve"), _seconds(found.report, "tuned", "total")
+    if spent is None or total is None:
+        return "not measured", NO_TUNED
+    return ("holds" if spent < 0.001 else "does not hold"), f"{spent:.2f} s of {total:.2f} s (medians) go into search"
+
+
+def easy_to_update(found: Found) -> Judged:
+    """RAG answers from an edited document."""
+    return _updated(found, "rag")
+
+
+def keeps_up(found: Found) -> Judged:
+    """The trained reader does."""
+    return _updated(found, "tuned+rag")
+
+
+def _updated(found: Found, name: str) -> Judged:
+    """An edited document is answered from as well as others are, without the old value."""
+    raw = dig(found.report.sections.get("freshness"), "arms", name)
+    new, stale = rate(dig(raw, "new_value_rate")), rate(dig(raw, "stale_value_rate"))
+    if new is None or stale is None:
+        return "not measured", _NO_FRESH
+    usual = found.of(name, "answer_correct")
+    soon = number(dig(raw, "seconds", "median"))
+    soon = soon if soon is not None else number(dig(raw, "seconds"))
+    told = f"after an edit {NAMES[name]} is right in {said(new, 'answer_correct')}"
+    told += f", {soon:.1f} s after saving" if soon is not None else ""
+    told += f", and says the old value in {short(stale, 'stale')}"
+    if usual is not None:
+        told += f"; it answers {short(usual, 'answer_correct')} of all questions right"
+    expected = usual.low if usual is not None else 0.5
+    if stale.low > NOTHING or new.high < expected:
+        return "does not hold", told
+    return ("holds", told) if new.value >= expected and stale.value <= 0.1 else ("not measured", f"{told}: undecided")
+
+
+def hard_to_update(found: Found) -> Judged:
+    """The tuned model does not say what was edited."""
+    raw = dig(found.report.sections.get("freshness"), "arms", "tuned")
+    new, stale = rate(dig(raw, "new_value_rate")), rate(dig(raw, "stale_value_rate"))
+    if new is None:
+        return "not measured", _NO_FRESH
+    why = dig(raw, "never")
+    told = f"after an edit tuned is right in {said(new, 'answer_correct')}"
+    told += f" and says the old value in {short(stale, 'stale')}" if stale else ""
+    told += f" ({why})" if isinstance(why, str) and why else ""
+    if new.high < 0.5:
+        return "holds", told
+    return ("does not hold", told) if new.low > 0.5 else ("not measured", f"{told}: too few to tell")
+
+
+def cheaper(found: Found) -> Judged:
+    """In money for an acceptable answer, and by volume."""
+    rag, tuned = _cost(found, "rag"), _cost(found, "tuned")
+    mine, other = number(rag.get("acceptable_answer")), number(tuned.get("acceptable_answer"))
+    pays = found.pays
+    if pays.verdict == "unknown" and (mine is None or other is None):
+        return "not measured", _NO_COST
+    parts = []
+    if mine is not None and other is not None:
+        parts.append(f"an acceptable answer costs {_money(found, mine)} with RAG, {_money(found, other)} with tuned")
+    if pays.verdict != "unknown":
+        volume = f" {pays.questions:,.0f} questions a month" if pays.questions is not None else ""
+        parts.append(f"tuned costs less than RAG: {pays.verdict}{volume}{f' ({pays.reason})' if pays.reason else ''}")
+    told = "; ".join(parts)
+    if pays.verdict == "unknown":
+        return ("holds" if (mine or 0) < (other or 0) else "does not hold"), told
+    if pays.verdict in ("from", "until") and found.volume is None:
+        return "not measured", f"{told}; your volume is not known"
+    return ("does not hold" if found.cheaper else "holds"), told
+
+
+def expensive(found: Found) -> Judged:
+    """Compared with what a thousand questions cost."""
+    raw = dig(found.report.sections.get("cost"), "arms", "tuned", "one_time")
+    once = number(_cost(found, "tuned").get("one_time"))
+    thousand = number(_cost(found, "rag").get("thousand_questions"))
+    if once is None or thousand is None or quote.arm(found.report, "tuned") is None:
+        return "not measured", _NO_COST
+    train, label = number(dig(raw, "train")), number(dig(raw, "label"))
+    split = (
+        f" ({_money(found, train)} of machine, {_money(found, label)} of labelling)"
+        if train is not None and label is not None
+        else ""
+    )
+    told = f"tuned costs {_money(found, once)} once{split}; 1,000 questions to RAG cost {_money(found, thousand)}"
+    return ("holds" if once > thousand else "does not hold"), told
+
+
+def slightly_slower(found: Found) -> Judged:
+    """RAG takes up to twice as long as base."""
+    return _slower(found, "rag", NO_RAG)
+
+
+def _slower(found: Found, name: str, missing: str) -> Judged:
+    mine, base = _seconds(found.report, name, "total"), _seconds(found.report, "base", "total")
+    if mine is None or base is None or base <= 0:
+        return "not measured", missing
+    told = f"{mine:.2f} s against {base:.2f} s of base (medians): {mine / base:.1f} times; {_n(found.report, name)}"
+    return ("holds" if 1 < mine / base <= SLIGHT else "does not hold"), told
+
+
+def faster(found: Found) -> Judged:
+    """The tuned model takes less time than base."""
+    mine, base = _seconds(found.report, "tuned", "total"), _seconds(found.report, "base", "total")
+    if mine is None or base is None or base <= 0:
+        return "not measured", NO_TUNED
+    told = f"{mine:.2f} s against {base:.2f} s of base (medians); {_n(found.report, 'tuned')}"
+    return ("holds" if mine < 0.95 * base else "does not hold"), told
+
+
+def stays(found: Found) -> Judged:
+    """No weight changed, or the reader's probes did not fall."""
+    arm = quote.arm(found.report, "rag")
+    if arm is None:
+        return "not measured", NO_RAG
+    if not arm.adapter:
+        return "holds", f"no weight of the model was changed; {arm.answered} answers"
+    return _forgot(found, arm.adapter, forgets=False)
+
+
+def forgets(found: Found) -> Judged:
+    """The probes fell with training."""
+    arm = quote.arm(found.report, "tuned") or quote.arm(found.report, "tuned+rag")
+    if arm is None:
+        return "not measured", NO_TUNED
+    return _forgot(found, arm.adapter, forgets=True)
+
+
+def _forgot(found: Found, adapter: str, *, forgets: bool) -> Judged:
+    """By the probes before and after training: a fall beyond the margin and beyond noise."""
+    probes = dig(found.report.sections.get("forgetting"), adapter, "probes")
+    told, fell, noisy = [], False, False
+    for name, one in probes.items() if isinstance(probes, Mapping) else ():
+        before, after, n = (number(dig(one, key)) for key in ("before", "after", "n"))
+        if before is None or after is None or n is None or dig(one, "kind") == "perplexity":
+            continue
+        verdict = dig(one, "verdict")
+        fell, noisy = fell or verdict == "regression", noisy or verdict == "maybe"
+        if verdict in ("regression", "maybe") or name == "general":
+            low, high = number(dig(one, "low")), number(dig(one, "high"))
+            spread = (
+                f" (change [{quote.percent(low)}, {quote.percent(high)}])"
+                if low is not None and high is not None
+                else ""
+            )
+            told.append(
+                f"{str(name).replace('_', ' ')} {quote.percent(before)} % before, {quote.percent(after)} % after"
+                f"{spread}, n = {n:.0f}"
+            )
+    if not told:
+        return "not measured", f"{adapter or 'the adapter'} was not probed; train with finetune.probes above 0"
+    sentence = f"{adapter}: {'; '.join(told)}"
+    if fell:
+        return ("holds" if forgets else "does not hold"), sentence
+    if noisy:
+        return "not measured", f"{sentence}: within noise"
+    return ("does not hold" if forgets else "holds"), f"{sentence}; no fall beyond the margin"
+
+
+def no_examples(found: Found) -> Judged:
+    """RAG has no trained reader and no examples in its prompt."""
+    value = found.of("rag")
+    if value is None:
+        return "not measured", NO_RAG
+    arm = quote.arm(found.report, "rag")
+    if arm is not None and arm.adapter:
+        return "not measured", f"RAG ran with the trained reader {arm.adapter}: {said(value, found.metric)}"
+    tries = _list(dig(found.report.sections.get("tuning"), "rag"))
+    shown = next((n for one in tries if dig(one, "chosen") is True and (n := number(dig(one, "examples")))), 0)
+    told = f"RAG reaches {said(value, found.metric)} with {shown:.0f} examples in its prompt"
+    return ("does not hold" if shown else "holds"), told
+
+
+def much_data(found: Found) -> Judged:
+    """The data-size curve still rises at many examples."""
+    curve = found.report.sections.get("curve")
+    sentence, verdict = dig(curve, "sentence"), dig(curve, "verdict")
+    sizes = [n for one in _list(dig(curve, "points")) if (n := number(dig(one, "n"))) is not None]
+    plateau = number(dig(curve, "plateau"))
+    if not sizes or not isinstance(sentence, str):
+        return (
+            "not measured",
+            "no data-size curve was trained; train one with: openbook finetune EXAMPLES --curve 10,30,100",
+        )
+    told = f"{sentence.removesuffix('.')} (up to {max(sizes):,.0f} examples)"
+    if verdict == "enough" and plateau is not None:
+        return ("does not hold" if plateau < LARGE else "holds"), told
+    if verdict == "rising" and max(sizes) >= LARGE:
+        return "holds", told
+    return "not measured", told
+
+
+def _cost(found: Found, name: str) -> Mapping[str, float]:
+    arm = next((one for one in found.report.arms if one.name == name), None)
+    return arm.cost if arm is not None else {}
+
+
+def _money(found: Found, amount: float | None) -> str:
+    currency = next(
+        (one for key in ("currency", "unit") if isinstance(one := dig(found.report.sections.get("cost"), key), str)), ""
+    )
+    return (
+        f"{amount or 0:,.2g} {currency}".strip() if abs(amount or 0) < 1 else f"{amount or 0:,.2f} {currency}".strip()
+    )
+
+
+def _seconds(report: Report, name: str, step: str) -> float | None:
+    """Median of a step: from the measurement in a process of its own if there is one, else from the rows."""
+    alone = number(dig(report.sections.get("latency"), "arms", name, step, "p50"))
+    arm = quote.arm(report, name)
+    return alone if alone is not None else number(dig(arm.seconds, step, "p50")) if arm is not None else None
+
+
+def _n(report: Report, name: str) -> str:
+    alone = number(dig(report.sections.get("latency"), "arms", name, "n"))
+    arm = quote.arm(report, name)
+    return f"n = {alone:.0f}" if alone is not None else f"n = {arm.answered if arm is not None else 0}"
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
