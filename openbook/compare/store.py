@@ -165,9 +165,8 @@ class Store:
 
     def _indexed(self) -> _Index:
         found: _Index = {}
-        for raw in self._read(json.loads):
-            text = raw["answer"]["text"] if raw["answer"] is not None else None
-            _note(found, raw["case"], raw["arm"], raw["identity"], text)
+        for case, arm, identity, text in self._read(_brief):
+            _note(found, case, arm, identity, text)
         return found
 
     def _read(self, parse: Callable[[str], T]) -> Iterator[T]:
@@ -193,6 +192,13 @@ class Store:
             f"{str(self.path)!r} cannot be written ({error.strerror or error}); check the folder's permissions and "
             "free space, then run again: rows already there are kept"
         )
+
+
+def _brief(line: str) -> tuple[str, str, str, str | None]:
+    """Case, arm, identity and the answer's text, without checking the rest. Raises ValueError or what indexing does."""
+    raw = json.loads(line)
+    answer = raw["answer"]
+    return raw["case"], raw["arm"], raw["identity"], None if answer is None else str(answer["text"])
 
 
 def _note(index: _Index, case: str, arm: str, identity: str, text: str | None) -> None:
