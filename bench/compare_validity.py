@@ -30,7 +30,7 @@ from bench.common import table, write_json
 from openbook.compare import stats
 from openbook.compare.cases import read_frozen
 from openbook.compare.report import cluster
-from openbook.compare.schema import FOUR, METRICS, read_row
+from openbook.compare.schema import FOUR, METRICS, Pair, read_row
 
 Floats = npt.NDArray[np.float64]
 Random = np.random.Generator
@@ -96,7 +96,7 @@ def split(draw: Draw, random: Random, arms: int) -> tuple[Floats, list[str]]:
     return np.concatenate(columns, axis=1), names
 
 
-def verdicts(scores: Floats, labels: list[str], metric: str) -> list[stats.Pair]:
+def verdicts(scores: Floats, labels: list[str], metric: str) -> list[Pair]:
     """All pairs of the arms, after Holm."""
     names = [str(at) for at in range(len(labels))]
     clusters = dict(zip(names, labels, strict=True))
@@ -118,7 +118,8 @@ def identical(name: str, draw: Draw, metric: str, splits: int, seed: int) -> dic
         pairs = verdicts(scores, labels, metric)
         quiet.append(all(pair.verdict == "no difference" for pair in pairs))
         first.append(pairs[0].p >= stats.ALPHA)
-        alone = stats.compare(*FOUR[:2], metric, *_named(scores[:2]), {})
+        one, other = _named(scores[:2])
+        alone = stats.compare(FOUR[0], FOUR[1], metric, one, other, {})
         naive.append(alone.p >= stats.ALPHA)
     return {
         "arms": name,

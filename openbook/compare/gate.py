@@ -15,7 +15,7 @@ cannot be judged has failed: a gate that passes because nothing was measured is 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -26,9 +26,20 @@ from openbook.errors import UsageError
 STEPS = ("retrieve", "prefill", "decode", "total", "cpu")
 COSTS = ("one_time", "update", "thousand_questions", "acceptable_answer")
 SEARCH = ("recall@1", "recall@3", "recall@5", "recall@10", "mrr@10")
+_VERBS: Mapping[str, Verb] = {
+    "drops": "drops",
+    "falls": "drops",
+    "rises": "rises",
+    "grows": "rises",
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+}
 EXAMPLE = "answer_correct drops > 2pp"
 
 Unit = Literal["", "pp", "%"]
+Verb = Literal["drops", "rises", "<", "<=", ">", ">="]
 
 _RULE = re.compile(
     r"(?:(?P<arm>[\w+#.-]+)\s*:\s*)?"
@@ -50,7 +61,7 @@ class Rule:
     """Of STEPS for p50, p95 and seconds (their mean), else ""."""
     metric: str
     """Of METRICS, COSTS or SEARCH; "p50", "p95", "seconds" or "memory_mb"."""
-    verb: Literal["drops", "rises", "<", "<=", ">", ">="]
+    verb: Verb
     limit: float
     """In the metric's own unit, shares in [0, 1]; relative to the baseline with unit "%"."""
     unit: Unit
@@ -85,7 +96,7 @@ def parse(text: str) -> Rule:
         raise UsageError(f"rule {text!r} names the step {step!r}; before p50, p95 or seconds use {', '.join(STEPS)}")
     if arm and metric in SEARCH:
         raise UsageError(f"rule {text!r} names an arm, but {metric} is of the search all arms share; leave {arm!r} out")
-    verb = {"falls": "drops", "grows": "rises"}.get(found["verb"] or "", found["verb"]) or found["sign"]
+    verb = _VERBS[found["verb"] or found["sign"]]
     limit, unit = _limit(text, float(found["limit"]), found["unit"] or "", metric, verb)
     at_limit = found["more"] == ">="
     return Rule(text.strip(), arm, step or ("total" if timed else ""), metric, verb, limit, unit, at_limit)

@@ -76,10 +76,10 @@ def compare(
     """Two arms on the cases both have a score for; p_holm is p until `holm` has seen all pairs.
 
     clusters: case -> document or conversation; a case without one is its own. The interval is a paired bootstrap over
-    clusters (over cases below six). p is of exact McNemar for shares and of flipping the signs of whole
-    clusters for means; for shares in clusters, the larger of the two, so that neither many discordant answers about one
-    document nor a few about many pass for evidence. Fewer than six clusters never reach 0.05. Raises CompareError for
-    an unknown metric or a score that is no finite number.
+    clusters (over cases where there are fewer than six). p is of exact McNemar for shares and of flipping the signs of
+    whole clusters for means; for shares in clusters the larger of the two, so that many answers about one document do
+    not pass for many witnesses. Fewer than six clusters never reach 0.05. Raises CompareError for an unknown metric or
+    a score that is no finite number.
 
     >>> cases = [str(n) for n in range(20)]
     >>> compare("base", "rag", "answer_correct", dict.fromkeys(cases, 0.0), dict.fromkeys(cases, 1.0), {}).sentence
@@ -95,7 +95,8 @@ def compare(
     rows, count = _clusters([clusters.get(case, f"case {case}") for case in cases], len(cases))
     change = second - first
     share = METRICS[metric].kind == "share" and _binary(first) and _binary(second)
-    a_only, b_only = (int((change < 0).sum()), int((change > 0).sum())) if share else (0, 0)
+    fewer, more = (int((change < 0).sum()), int((change > 0).sum())) if share else (0, 0)
+    a_only, b_only = (fewer, more) if METRICS[metric].better == "higher" else (more, fewer)
     low, high = _interval(change, rows, count, bounds=(-1.0, 1.0))
     ps = []
     if share:
@@ -178,7 +179,7 @@ def sentence(pair: Pair) -> str:
     if pair.n == 0:
         return f"{pair.a} and {pair.b} cannot be compared: no case has a score for both"
     if low == high == difference == pair.a_only == 0:
-        return f"{pair.a} and {pair.b} score the same on all {pair.n} cases"
+        return f"{pair.a} and {pair.b} score the same on {'the one case' if pair.n == 1 else f'all {pair.n} cases'}"
     gap = f"{pair.b} - {pair.a} {_points(low, high, difference, sign=True)}"
     if pair.verdict != "no difference":
         best, other = (pair.a, pair.b) if pair.verdict == "a" else (pair.b, pair.a)
@@ -199,8 +200,11 @@ def sentence(pair: Pair) -> str:
             f"cannot be told: all {pair.n} cases are about {pair.clusters} {groups} and at least {FEWEST} are needed"
             f" ({gap})"
         )
-    alone = f", {_p(pair.p)} alone but {_p(pair.p_holm)[2:].lstrip('= ')} over all pairs" if pair.p < ALPHA else ""
-    text = f"no detectable difference at n = {pair.n} ({gap}{alone})"
+    if pair.p < ALPHA:
+        gap += f", {_p(pair.p)} alone but {_p(pair.p_holm).removeprefix('p = ')} over all pairs"
+    elif low > 0 or high < 0:
+        gap += f", {_p(pair.p)}"
+    text = f"no detectable difference at n = {pair.n} ({gap})"
     if pair.needed > HOPELESS:
         return f"{text}; to settle a gap this small would take more than {HOPELESS:,} cases"
     if pair.needed:
@@ -314,7 +318,7 @@ def _clusters(labels: Sequence[str], n: int) -> tuple[Counts, int]:
 def _sums(values: Floats, rows: Counts, count: int) -> Floats:
     import numpy as np
 
-    return np.bincount(rows, values, count)
+    return np.bincount(rows, values, count).astype(np.float64, copy=False)
 
 
 def _finite(scores: Sequence[float], what: str, cases: Sequence[str] = ()) -> Floats:
@@ -340,7 +344,7 @@ def _times(weights: Any, columns: Floats) -> Floats:
     return np.concatenate([weights[at : at + _BLOCK].astype(np.float64) @ columns for at in blocks])
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _resamples(count: int) -> Any:
     """How often each of so many clusters is in each draw: uint8 [DRAWS, count], the same for every arm and metric."""
     import numpy as np
@@ -354,7 +358,7 @@ def _resamples(count: int) -> Any:
     return drawn
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _random_signs(count: int) -> Any:
     """int8 [DRAWS, count] of -1 and 1."""
     import numpy as np
@@ -362,7 +366,7 @@ def _random_signs(count: int) -> Any:
     return np.random.default_rng(count).integers(0, 2, size=(DRAWS, count), dtype=np.int8) * 2 - 1
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _all_signs(count: int) -> Any:
     """int8 [2 ** (count - 1), count]: every choice of signs, up to turning all of them round."""
     import numpy as np
@@ -412,5 +416,5 @@ def _adjusted(pair: Pair) -> str:
 
 def _about(cases: int) -> int:
     """Two leading digits, rounded up: a size to plan with."""
-    unit = 10 ** max(0, len(str(cases)) - 2)
+    unit: int = 10 ** max(0, len(str(cases)) - 2)
     return math.ceil(cases / unit) * unit

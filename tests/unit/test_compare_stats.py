@@ -136,6 +136,17 @@ def test_lower_is_better_where_the_metric_says_so() -> None:
     assert stats.compare("base", "rag", "answer_correct", first, second, {}).verdict == "a"
 
 
+def test_right_alone_means_the_low_score_where_low_is_better() -> None:
+    first, second = scores((1, 40), (0, 3), (1, 20)), scores((0, 40), (1, 3), (1, 20))
+    found = stats.compare("base", "rag", "stale", first, second, {})
+    assert (found.a_only, found.b_only) == (3, 40)
+
+
+def test_an_interval_beside_zero_without_evidence_shows_its_p() -> None:
+    found = pair(difference=0.09, low=0.01, high=0.17, p=0.06, p_holm=0.06)
+    assert "(rag - base +9 points [1, 17], p = .06); about" in stats.sentence(found)
+
+
 def test_only_cases_that_both_arms_have_count() -> None:
     first, second = scores((1, 30)), scores((1, 20))
     found = stats.compare("base", "rag", "answer_correct", first, second, {})
