@@ -282,8 +282,8 @@ def test_cpu_seconds_are_those_of_the_asking_whatever_other_threads_do(tmp_path:
         run(CASES, arms, store)
         local = [row.cpu_seconds for row in store.rows({"base": "i"})]
         remote = [row.cpu_seconds for row in store.rows({"endpoint": "i"})]
-    assert all(0.019 <= spent < 0.04 for spent in remote), remote
-    assert 0.04 <= sum(local) / len(local) < 0.08, local
+    assert all(0.019 <= spent < 0.06 for spent in remote), remote
+    assert 0.035 <= sum(local) / len(local) < 0.09, local
 
 
 def test_loading_a_model_is_on_no_row(tmp_path: Path) -> None:
