@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -68,15 +68,17 @@ def build(
     seed: int = 0,
     progress: Progress | None = None,
     version: int | None = None,
+    apart: Collection[str] = (),
 ) -> Built:
     """Make at most `settings.questions` questions from the documents open to all and to `settings.groups`.
 
     given: the user's own (`read`), located in the library and put first; they do not count against the limit.
     generator: asked for further questions, checked like the others. progress: called with "questions".
     version: of the library; None is the newest. A library that changes meanwhile is noted, not read.
+    apart: documents that no question is made from.
     """
     started = time.perf_counter()
-    shelf = Shelf(library, groups=settings.groups, version=version)
+    shelf = Shelf(library, groups=settings.groups, version=version, apart=apart)
     notes = list(given.problems) if isinstance(given, Cases) else []
     own, said = locate(given, library, groups=settings.groups, version=shelf.version) if given else ([], ())
     notes += said

@@ -5,7 +5,7 @@ Everything is read under one version, whatever is committed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from openbook.records import PUBLIC, Chunk, Document, DocumentInfo
 from openbook.seams import Library
@@ -14,14 +14,23 @@ from openbook.seams import Library
 class Shelf:
     """The documents open to all or to one of the groups, as they stand in one version (None: the newest)."""
 
-    def __init__(self, library: Library, *, groups: Sequence[str] = (), version: int | None = None) -> None:
+    def __init__(
+        self,
+        library: Library,
+        *,
+        groups: Sequence[str] = (),
+        version: int | None = None,
+        apart: Collection[str] = (),
+    ) -> None:
+        """`apart` are documents to leave out of `infos`."""
         self._library = library
         self.version = library.version() if version is None else version
-        self._labels = {PUBLIC, *groups}
+        labels = {PUBLIC, *groups}
         infos = library.documents(version=self.version) if self.version else []
-        self.infos: list[DocumentInfo] = [info for info in infos if self._labels & set(info.acl)]
+        seen = [info for info in infos if labels & set(info.acl)]
+        self.infos: list[DocumentInfo] = [info for info in seen if info.name not in apart]
         """Sorted by name."""
-        self.closed = {info.name for info in infos} - {info.name for info in self.infos}
+        self.closed = {info.name for info in infos} - {info.name for info in seen}
         """Names of the documents kept out."""
 
     def document(self, name: str) -> Document | None:
