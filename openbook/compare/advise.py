@@ -24,6 +24,12 @@ _ACTION: Mapping[Recommended, str] = {
     "larger model": "Try a larger model",
 }
 
+_UNTRIED: Mapping[str, str] = {
+    "base": "Measure the prompt alone first",
+    "rag": "Measure RAG next",
+    "tuned": "Try fine-tuning",
+    "tuned+rag": "Measure tuned + RAG next",
+}
 _NAMED: Mapping[Recommended, str] = {"prompt only": "base", "RAG": "rag", "fine-tune": "tuned", "both": "tuned+rag"}
 """The arm that a recommendation is about."""
 
@@ -38,7 +44,7 @@ def advise(report: Report, *, answers: Mapping[str, str] | None = None) -> Advic
 
     found = Found(report, prior.checked(answers or {}))
     recommend, why = _decide(found)
-    sentence = f"{_ACTION[recommend]}: {why}"
+    sentence = f"{_action(found, recommend)}: {why}"
     if careful := quote.caution(report):
         sentence = f"{sentence} {careful}"
     return Advice(recommend, sentence, steps.steps(found), _would_change(found, recommend))
@@ -50,7 +56,13 @@ def verdict(report: Report) -> str:
     recommend = report.advice.recommend if report.advice is not None else _decide(found)[0]
     told = _numbers(found, recommend)
     small = " (a small model: this tests the mechanics, not who wins in production)" if quote.caution(report) else ""
-    return f"{_ACTION[recommend]}: {told}{small}."
+    return f"{_action(found, recommend)}: {told}{small}."
+
+
+def _action(found: Found, recommend: Recommended) -> str:
+    """What to do; only what was measured is to be shipped."""
+    arm = _NAMED.get(recommend)
+    return _ACTION[recommend] if arm is None or quote.arm(found.report, arm) else _UNTRIED[arm]
 
 
 def _decide(found: Found) -> tuple[Recommended, str]:
@@ -78,6 +90,8 @@ def _by_behaviour(found: Found) -> tuple[Recommended, str]:
         rag := next((one for m in BEHAVIOUR if (one := found.gain("rag", "base", m)) and one.better), None)
     ) is not None:
         return "RAG", f"{rag}."
+    if voice.state == "unknown":
+        return "prompt only", f"nothing says yet that training is needed: {voice.told}."
     return "prompt only", f"training added nothing detectable to the prompt. {upper(voice.told)}."
 
 
@@ -90,6 +104,8 @@ def _by_knowledge(found: Found) -> tuple[Recommended, str]:
         return "prompt only", enough
     if rag is None and found.of("tuned+rag") is None:
         return _without_rag(found)
+    if found.meets(found.of("tuned")) and not found.training_adds and (decided := _weights_alone(found)):
+        return decided
     if decided := _below_the_bar(found):
         return decided
     if found.training_adds and found.of("tuned+rag"):
@@ -169,8 +185,7 @@ def _without_rag(found: Found) -> tuple[Recommended, str]:
         return "fine-tune", f"it reaches the bar: {phrases.reached(found, tuned)}. RAG was not measured."
     return (
         "RAG",
-        "it was not measured; questions that documents answer need documents. "
-        f"{upper(phrases.first(found))}. Measure it before you ship.",
+        f"it was not measured, and questions that documents answer need documents. {upper(phrases.first(found))}.",
     )
 
 
@@ -236,7 +251,9 @@ def _numbers(found: Found, recommend: Recommended) -> str:
         return found.voice.told
     arm = _NAMED.get(recommend, found.best)
     value = found.of(arm)
-    told = phrases.reached(found, value) if value and recommend in _NAMED else phrases.arm(found, arm)
+    if value is None:
+        return f"{phrases.arm(found, arm)}; {phrases.first(found)}"
+    told = phrases.reached(found, value) if recommend in _NAMED else phrases.arm(found, arm)
     if recommend == "fix search first":
         return f"{told}; {phrases.search(found)}"
     if recommend == "larger model" and found.oracle is not None:
