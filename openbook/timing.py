@@ -57,20 +57,18 @@ def measure(
     asked = sorted(asked, key=lambda case: case.kind != "answerable")[: questions + 1]
     told = tuple((case.question, tuple((turn.role, turn.content) for turn in case.history)) for case in asked)
     with _root(house) as root:
+        frame = Order(str(root), "tuned", settings=house.settings.model_dump(mode="json"))
         orders = [
-            Order(
-                str(root),
-                arm,
+            replace(
+                frame,
+                arm=arm,
                 adapter=adapter,
                 questions=told,
                 shots=tuple((turn.role, turn.content) for turn in (shots or {}).get(arm, ())),
-                settings=house.settings.model_dump(mode="json"),
             )
             for arm, adapter in arms.items()
         ]
-        layers = [
-            replace(orders[0], arm="tuned", adapter=ref, questions=(), shots=(), unmerged=True) for ref in adapters
-        ]
+        layers = [replace(frame, adapter=ref, unmerged=True) for ref in adapters]
         return latency.measure([*orders, *layers], limit=limit, progress=progress, stopping=stopping)
 
 
@@ -184,17 +182,18 @@ def _layers(say: Say, order: Order) -> None:
     from openbook import provenance
     from openbook.assemble import House
     from openbook.extras import need
+    from openbook.finetune import base, lora, machine
+    from openbook.finetune.registry import check_base
 
+    with contextlib.closing(House(Path(order.root), _settings(order))) as house:
+        adapter, files = house.adapters.get(order.adapter), house.base_files()
+    check_base(adapter, files.sha256, base_name=files.name)
+    if not (adapter.folder / "adapter_config.json").is_file():
+        raise OpenbookError(f"{adapter.ref} has whole weights instead of layers beside them: there is nothing to merge")
     for module in ("torch", "transformers", "peft"):
         need(module, extra="finetune", purpose="timing an adapter's layers unmerged")
     import torch
 
-    from openbook.finetune import base, lora, machine
-
-    with contextlib.closing(House(Path(order.root), _settings(order))) as house:
-        adapter, files = house.adapters.get(order.adapter), house.base_files()
-    if not (adapter.folder / "adapter_config.json").is_file():
-        raise OpenbookError(f"{adapter.ref} has whole weights instead of layers beside them: there is nothing to merge")
     here = machine.choose(house.settings.finetune)
     model = lora.with_adapter(base.folder_of(files), adapter.folder, here).eval()
     length = min(order.prompt_tokens, files.context - order.answer_tokens)

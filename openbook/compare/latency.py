@@ -8,12 +8,12 @@ The section "latency" holds
 
     questions, machine {cpu, cores ...}
     arms {arm: {n, retrieve, prefill, decode, total, cpu {p50, p95, mean} seconds, prompt_tokens, answer_tokens (means),
-                load_seconds (process start to the first answer's end), peak_mb, adapter, note (why there are fewer)}}
+                written (of n by a model; the others were declined before), load_seconds (new process to the end of its
+                first answer), peak_mb (resident, weights mapped from disk included), adapter, note (why n is less)}}
     failed {arm: sentence}
     adapters {ref: {merged, unmerged {prefill, decode: median seconds of the prompt and of one token}, ratio {prefill,
               decode, answer: unmerged / merged}, prompt_tokens, answer_tokens, rounds, runtime}}
     adapters_missing {ref: sentence}
-    peak_mb is resident memory, weights mapped from disk included.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ def _run(
         try:
             for line in _lines(order, limit, stopping, command, complaints):
                 one = json.loads(line)
+                if not isinstance(one, dict):
+                    raise ValueError(line)
                 if "error" in one:
                     return said, str(one["error"])
                 said.append(one)
@@ -150,6 +152,7 @@ def _lines(
             stderr=complaints,
             text=True,
             encoding="utf-8",
+            errors="replace",
             start_new_session=True,  # Ctrl-C is for the parent, which ends it
         )
     except OSError as error:
@@ -206,6 +209,7 @@ def _summed(said: Sequence[Mapping[str, Any]], order: Order, trouble: str) -> di
     loaded = [one["load_seconds"] for one in said if "load_seconds" in one]
     return {
         "n": len(answers),
+        "written": sum(bool(one["prompt_tokens"]) for one in answers),
         **{step: spread([one["seconds"][step] for one in answers]) for step in STEPS},
         "prompt_tokens": fmean(one["prompt_tokens"] for one in answers),
         "answer_tokens": fmean(one["answer_tokens"] for one in answers),

@@ -106,8 +106,8 @@ def measured(
             Spent(
                 arm.name,
                 fmean(paid) if paid else None,
-                prompt_tokens=arm.tokens.get("prompt", 0.0),
-                answer_tokens=arm.tokens.get("answer", 0.0),
+                prompt_tokens=fmean(one.prompt_tokens for one in answered) if answered else 0.0,
+                answer_tokens=fmean(one.answer_tokens for one in answered) if answered else 0.0,
                 endpoint=remote,
                 searches=searches,
                 parse_seconds=library.get("parse") if searches else 0.0,
