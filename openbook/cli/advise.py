@@ -111,14 +111,11 @@ def _asked(answers: dict[str, str]) -> dict[str, str]:
 
 
 def _show(advice: Advice) -> None:
-    from openbook.cli.show import table
-
-    out().print(advice.sentence, markup=False)
-    if advice.prior:
-        out().print("\nThis rests on:", markup=False)
-    rows = [(number, step.question, step.answer, step.evidence) for number, step in enumerate(advice.steps, start=1)]
-    out().print(table("", ("#", "step", "answer", "evidence"), rows, right=(0,)))
-    out().print("What would change it:", markup=False)
+    out().print(f"{advice.sentence}\n\nWhat that rests on:", markup=False)
+    for number, step in enumerate(advice.steps, start=1):
+        out().print(f"{number}. {step.question} {step.answer.upper()}", markup=False)
+        out().print(f"   {step.evidence}", style="dim", markup=False)
+    out().print("\nWhat would change it:", markup=False)
     for change in advice.would_change:
         out().print(f"- {change}", markup=False)
 
