@@ -20,18 +20,18 @@ _NO_COST = "no costs were reckoned; run: openbook compare"
 
 
 def untrained(found: Found) -> Judged:
-    """RAG does as well without a trained reader."""
+    """RAG does as well without the bundled reader or an adapter."""
     arm = quote.arm(found.report, "rag")
     if arm is None:
         return "not measured", NO_RAG
-    value = found.of("rag")
-    reached = f": {METRICS[found.metric].label} {said(value, found.metric)}" if value else f", n = {arm.answered}"
-    if not arm.adapter:
-        return "holds", f"RAG ran with the untouched model{reached}"
-    bare = found.of("bare")
+    value, bare = found.of("rag"), found.of("bare")
+    reached = f"{METRICS[found.metric].label} {said(value, found.metric)}" if value else f"n = {arm.answered}"
     if bare is None or value is None:
-        return "not measured", f"RAG ran with the trained reader {arm.adapter}{reached}; add the arm bare to tell"
-    told = f"without a trained reader {short(bare, found.metric)}, with {arm.adapter} {said(value, found.metric)}"
+        if arm.adapter:
+            return "not measured", f"RAG ran with the trained reader {arm.adapter}: {reached}; add the arm bare to tell"
+        return "holds", f"RAG ran without any training of yours: {reached}"
+    told = f"without a trained reader RAG reaches {short(bare, found.metric)}, with {arm.adapter or 'the bundled one'} "
+    told += said(value, found.metric)
     if bare.high < value.low:
         return "does not hold", told
     return ("holds", told) if bare.value >= value.value - NOTHING else ("not measured", f"{told}: too few to tell")
@@ -176,7 +176,7 @@ def stays(found: Found) -> Judged:
     if arm is None:
         return "not measured", NO_RAG
     if not arm.adapter:
-        return "holds", f"no weight of the model was changed; {arm.answered} answers"
+        return "holds", f"RAG ran without any training of yours; {arm.answered} answers"
     return _forgot(found, arm.adapter, forgets=False)
 
 
@@ -229,7 +229,7 @@ def no_examples(found: Found) -> Judged:
         return "not measured", f"RAG ran with the trained reader {arm.adapter}: {said(value, found.metric)}"
     tries = _list(dig(found.report.sections.get("tuning"), "rag"))
     shown = next((n for one in tries if dig(one, "chosen") is True and (n := number(dig(one, "examples")))), 0)
-    told = f"RAG reaches {said(value, found.metric)} with {shown:.0f} examples in its prompt"
+    told = f"RAG reaches {said(value, found.metric)} with {shown:.0f} of your examples in its prompt"
     return ("does not hold" if shown else "holds"), told
 
 
