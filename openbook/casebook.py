@@ -6,6 +6,7 @@ example came from: what was learned from a document must not be mistaken for wha
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -34,7 +35,9 @@ _LONGEST = 12
 """Words of a gold answer made by rule: nobody repeats a longer one word for word."""
 _SPARE = 3
 """Questions made per case wanted: most are blanks and headings, which nobody asks."""
-_NOT_ASKED = ("Fill in the blank", "What do the documents say about", "And what do the documents say about")
+_EACH = 5
+"""Questions of one document, at most: those of one document stand or fall together, and a table could give dozens."""
+_NOT_ASKED = re.compile(r"Fill in the blank|(?:And )?what (?:do the documents|does \".+\") say about", re.IGNORECASE)
 _CLUSTERS = 6
 """With fewer documents no difference can be told from chance (flipping the signs of whole documents)."""
 
@@ -225,7 +228,7 @@ class _Maker:
         }
         sizes = _sizes(most, {kind: len(pile) for kind, pile in piles.items() if kind in self._kinds})
         chosen = {kind: piles[kind][:size] for kind, size in sizes.items()}
-        chosen["answerable"] = self._paraphrased(chosen.get("answerable", []), plain, sizes.get("answerable", 0))
+        chosen["answerable"] = self._paraphrased(chosen.get("answerable", []), most - sum(sizes.values()))
         return [case for kind in piles for case in chosen.get(kind, [])]
 
     def _questions(self, most: int, progress: Progress | None) -> list[Case]:
@@ -244,11 +247,18 @@ class _Maker:
             apart=self._touched,
         )
         self._book.rejected.update(built.rejected)
-        asked = [case for case in built.cases if not case.question.startswith(_NOT_ASKED)]
+        asked = [case for case in built.cases if not _NOT_ASKED.match(case.question)]
         short = [case for case in asked if len(case.gold[0].split()) <= _LONGEST]
+        seen: Counter[str] = Counter()
+        spread = []
+        for case in short:
+            seen[case.spans[0].document] += 1
+            if seen[case.spans[0].document] <= _EACH:
+                spread.append(case)
+        self._book.rejected["its document has enough questions"] += len(short) - len(spread)
         self._book.rejected["a blank or a heading, as nobody asks"] += len(built.cases) - len(asked)
         self._book.rejected["an answer too long to be found again"] += len(asked) - len(short)
-        return short
+        return spread
 
     def _unanswerable(self, cases: Sequence[Case], open_: set[str]) -> list[Case]:
         """The four types in turn."""
@@ -277,23 +287,22 @@ class _Maker:
         names = {name for case in cases for name in self._about(case)}
         return conflicts(cases, {name: self._shelf.chunks(name) for name in names}, seed=self._seed)
 
-    def _paraphrased(self, chosen: Sequence[Case], plain: Sequence[Case], size: int) -> list[Case]:
-        """Some of the cases in other words, in the place of the last ones where there are more than asked for."""
+    def _paraphrased(self, chosen: Sequence[Case], room: int) -> list[Case]:
+        """The cases with some in other words, on top as far as there is room and else in the place of the last ones."""
         from openbook.questions.paraphrase import reworded
 
-        count = round(PARAPHRASED * size)
-        kept = list(chosen[: max(0, size - count)]) if len(plain) > size - count else list(chosen)
-        for at in range(len(kept)):
-            if len(kept) >= size or count == 0:
+        wanted = round(PARAPHRASED * len(chosen))
+        kept = list(chosen[: len(chosen) - max(0, wanted - room)])
+        more: list[Case] = []
+        for at, case in enumerate(kept):
+            if len(more) == wanted:
                 break
-            document = self._shelf.document(kept[at].spans[0].document)
-            others = reworded(kept[at], document.text if document else "")
+            document = self._shelf.document(case.spans[0].document)
+            others = reworded(case, document.text if document else "")
             if others:
-                same = kept[at].id
-                kept[at] = replace(kept[at], same=same)
-                kept.append(replace(kept[at], question=others[0], id=f"{same}-again"))
-                count -= 1
-        return kept
+                kept[at] = replace(case, same=case.id)
+                more.append(replace(case, question=others[0], id=f"{case.id}-again", same=case.id))
+        return [*kept, *more]
 
     def _about(self, case: Case) -> set[str]:
         return {span.document for span in case.spans}
@@ -308,8 +317,9 @@ def _sizes(most: int, available: Mapping[str, int]) -> dict[str, int]:
     >>> _sizes(40, {"answerable": 100, "unanswerable": 100, "conflict": 2, "late": 0})
     {'answerable': 26, 'unanswerable': 12, 'conflict': 2, 'late': 0}
     """
+    bounded = "answerable" in available
     caps = {
-        kind: count if kind == "answerable" else min(count, round(_MORE * SHARES[kind] * most))
+        kind: min(count, round(_MORE * SHARES[kind] * most)) if bounded and kind != "answerable" else count
         for kind, count in available.items()
     }
     sizes = dict.fromkeys(available, 0)

@@ -88,7 +88,7 @@ def freeze(
     _check(named, texts)
     data = "".join(f"{json.dumps(asdict(case), ensure_ascii=False)}\n" for case in named).encode()
     digest = hashlib.sha256(data).hexdigest()
-    if (folder / SEAL).exists():
+    if sealed(folder):
         before = read_frozen(folder)
         if before.hash != digest:
             raise CompareError(
@@ -131,6 +131,11 @@ def read_frozen(folder: Path) -> Frozen:
     except ValueError as error:
         raise CompareError(f"{str(folder / CASES)!r} cannot be read ({error}); compare in a new folder") from None
     return Frozen(cases, digest, seal.get("facts") or {})
+
+
+def sealed(folder: Path) -> bool:
+    """Whether the folder holds frozen cases; the seal is written last, so half written ones do not count."""
+    return (folder / SEAL).is_file()
 
 
 def identity(case: Case) -> str:
