@@ -75,7 +75,9 @@ class MemoryLibrary:
         found = self._at(version).get(name)
         return list(enumerate(chunks_of(found))) if found else []
 
-    def candidates(self, vector: Sequence[float], text: str, *, scope: Scope, limit: int) -> Candidates:
+    def candidates(
+        self, vector: Sequence[float], text: str, *, scope: Scope, limit: int, embedder: str = ""
+    ) -> Candidates:
         return Candidates((), (), self.version())
 
     def chunks(self, ids: Sequence[int]) -> Mapping[int, Chunk]:

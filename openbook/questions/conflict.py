@@ -19,7 +19,7 @@ from openbook.values import changed
 
 _ECHO = re.compile(r"(?:\s+[\w-]+){0,2}\s*\(|[^.;]{0,40}\b(?:i\.e\.|that is|in other words|half of|twice)\b")
 """Behind a value these say it again in other words, and the passage would contradict itself."""
-_RANGE = re.compile(r"\d\s?[-–—]\s?\d|\d0s\b|\d+ to \d")
+_RANGE = re.compile(r"[()]|\d\s?[-–—]\s?\d|\d0s\b|\d+ to \d|\d\s?[ap]\.?m\b", re.IGNORECASE)
 _LONGEST = 6
 """Words of a value; a longer answer says more than one thing."""
 
@@ -66,7 +66,7 @@ def _holding(case: Case, chunks: Mapping[str, Sequence[Chunk]]) -> Chunk | None:
 
 
 def another(value: str, chance: random.Random) -> str | None:
-    """Another number, date, weekday or count in words; None for a range, a decade and what has none of these.
+    """Another number, date, weekday or count in words; None for a range, a decade, a time of 12 hours, and other words.
 
     >>> another("27-30%", random.Random(0)), another("every Monday", random.Random(0))
     (None, 'every Friday')

@@ -6,7 +6,6 @@ LIKE: tuple[tuple[str, ...], ...] = (
     ("Slack", "Trello", "GitHub", "Github", "Google Docs", "Dropbox", "Notion", "Jira", "Discord", "Asana", "Basecamp"),
     ("vacation", "sick leave", "sabbatical", "parental leave", "new parent leave", "bereavement leave", "study leave",
      "carer's leave", "marriage leave"),
-    ("medical", "dental", "vision", "life insurance", "pet insurance", "travel insurance"),
     ("referral bonus", "signing bonus", "retention bonus", "relocation bonus"),
     ("stock options", "restricted shares", "phantom shares"),
     ("full time employees", "part time employees", "seasonal workers", "apprentices"),

@@ -125,6 +125,10 @@ def text_of(case: Case) -> str:
         *before,
         case.question,
         f"    answer: {' | '.join(case.gold) or 'none'}",
+        *([f"    {case.kind}{f', {case.why}' if case.why else ''}"] if case.kind != "answerable" else []),
+        *([f"    not: {' | '.join(case.stale)}"] if case.stale else []),
+        *(f"    shown: {' '.join(context.split())}" for context in case.contexts),
+        *([f"    out of sight: {', '.join(case.without)}"] if case.without else []),
         *([f"    in: {places}"] if places else []),
     ]
     return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in lines)

@@ -56,7 +56,9 @@ _NO_NAME = re.compile(
 _DIGITS = re.compile(r"\d+")
 _LONGEST = 28
 """Words of a question about a false premise."""
-_BEFORE_NAME = re.compile(r"(?:[a-z]\w*|[,.]) [A-Z]\w+ $|\b[Tt]he $")
+_BEFORE_NAME = re.compile(
+    r"(?:[a-z]\w*|[,.]) [A-Z]\w+ $|\b(?:[Tt]he|[Aa]rticle|[Ss]ection|[Cc]hapter|[Rr]oute|[Pp]age|[Nn]umber|[Nn]o\.) $|±"
+)
 """A number behind these is a name: "State Route 29", "the 60 freeway"."""
 _KNOWN_TO_ALL = re.compile(r"When (?:is|are) ")
 """A holiday's date is known without the document."""
@@ -145,11 +147,12 @@ def near_miss(cases: Sequence[Case], corpus: Corpus, *, seed: int = 0) -> list[C
     random.Random(seed).shuffle(strangers)
     swapped, named = [], []
     for number, case in enumerate(_drawn(cases, seed)):
-        if case.history or '"' in case.question:
+        if case.history or '"' in case.question or len(sentences(case.question)) > 1:
             continue
         other = _likened(case.question, corpus)
         if other:
             swapped.append(_case(other, "near-miss"))
+            continue
         found = [name for name in _NAME.finditer(case.question) if _entity(name.group(), corpus)]
         alone = len(found) == 1 and case.question.count(found[0].group().split("'")[0]) == 1
         if strangers and alone and len(content(case.question)) >= 3 and _small(case.question[: found[0].start()]):

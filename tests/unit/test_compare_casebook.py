@@ -12,7 +12,7 @@ from openbook.assemble import House
 from openbook.casebook import prepare
 from openbook.compare.cases import freeze
 from openbook.errors import UsageError
-from openbook.questions.review import Key
+from openbook.questions.review import Key, text_of
 from openbook.records import Case, Change, Example, Message
 from openbook.seams import Library
 from openbook.settings import Settings
@@ -137,6 +137,15 @@ def test_what_a_person_rejects_is_left_out_with_its_rewording(house: House, tmp_
     assert not {asked.id, f"{asked.id}-again"} & {case.id for case in cases}
     assert facts["accepted"]["rejected"] == [asked.id]
     assert (tmp_path / "review" / "review.html").is_file()
+
+
+def test_a_reviewer_sees_why_a_question_has_no_answer_and_what_a_passage_says_instead() -> None:
+    gone = Case("Who pays?", kind="unanswerable", why="superseded", stale=("Ann",), without=("a.md",))
+    assert text_of(gone).split("\n    ") == [
+        "Who pays?", "answer: none", "unanswerable, superseded", "not: Ann", "out of sight: a.md"
+    ]  # fmt: skip
+    other = Case("Who pays?", ("Bo",), kind="conflict", stale=("Ann",), contexts=("Bo\npays.",))
+    assert text_of(other).split("\n    ") == ["Who pays?", "answer: Bo", "conflict", "not: Ann", "shown: Bo pays."]
 
 
 def test_only_the_kinds_asked_for_are_there(house: House, tmp_path: Path) -> None:
