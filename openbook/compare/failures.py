@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from openbook.compare.schema import DIAGNOSTICS, FOUR, Row
@@ -185,7 +186,7 @@ def _pieces(text: str, marks: Sequence[tuple[int, int, Mark]]) -> Iterator[Piece
     rank: dict[Mark, int] = {"": 0, "cited": 1, "stale": 2, "gold": 3}
     cuts = sorted({0, len(text)} | {min(max(at, 0), len(text)) for low, high, _ in marks for at in (low, high)})
     last: Piece | None = None
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         over = [mark for low, high, mark in marks if low <= start and end <= high]
         mark = max(over, key=rank.__getitem__, default="")
         if last is not None and last.mark == mark:
@@ -209,7 +210,7 @@ def _places(text: str, wanted: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _window(text: str, at: int) -> tuple[str, int]:
-    """At most PASSAGE characters with `at` in them, and how many were cut before; no ellipsis that would shift marks."""
+    """At most PASSAGE characters with `at` in them, and how many were cut before; an ellipsis would shift marks."""
     start = max(0, min(at - PASSAGE // 4, len(text) - PASSAGE))
     return text[start : start + PASSAGE], start
 

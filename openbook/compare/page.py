@@ -16,7 +16,7 @@ from importlib import resources
 from typing import Any
 
 from openbook.compare import failures, plots, wording
-from openbook.compare.schema import FOUR, METRICS, ArmReport, Claim, Figure, Pair, Report, Row
+from openbook.compare.schema import METRICS, ArmReport, Claim, Figure, Pair, Report, Row
 from openbook.compare.wording import mapping
 from openbook.extras import need
 from openbook.records import Case
@@ -38,6 +38,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 PARTS = ("parse", "embed", "label", "train", "evaluate")
 """Of what an arm costs once."""
+TOLD_ELSEWHERE = frozenset({"commands", "command", "arms", "asked", "missing", "notes", "id", "title", "created"})
+"""Of a manifest."""
 CSS = {"base": "base", "rag": "rag", "tuned": "tuned", "tuned+rag": "both"}
 """Arm -> class of its colour."""
 
@@ -81,7 +83,7 @@ def html(report: Report, cases: Sequence[Case], rows: Sequence[Row]) -> str:
     )
     environment.filters |= {
         "arm": wording.arm, "p": wording.p_value, "points": wording.points, "seconds": wording.seconds,
-        "number": wording.number, "css": lambda name: CSS.get(name, "other"),
+        "number": wording.number, "tied": wording.tied, "css": lambda name: CSS.get(name, "other"),
     }  # fmt: skip
     style, script = _part("report.css"), _part("report.js")
     shown = failures.browse(cases, rows)
@@ -134,7 +136,7 @@ def view(report: Report, cases: Sequence[Case], shown: Sequence[failures.Shown])
         "style_facts": _facts(mapping(report.sections.get("style"))),
         "judge_facts": _facts(mapping(report.sections.get("judge"))),
         "commands": _commands(report.manifest),
-        "manifest": _facts({k: v for k, v in report.manifest.items() if k not in ("commands", "command", "arms", "asked")}),
+        "manifest": _facts({name: of for name, of in report.manifest.items() if name not in TOLD_ELSEWHERE}),
         "browser": {
             "arms": list(dict.fromkeys(one.arm for case in shown for one in case.said)),
             "kinds": dict(Counter(case.kind for case in shown)),
@@ -164,9 +166,7 @@ def _cell(report: Report, arm: ArmReport, name: str) -> Cell:
         return Cell(css)
     kind = METRICS[name].kind
     seeds = arm.spread.get(name, ())
-    note = f"n {figure.n}"
-    if len(seeds) > 1:
-        note += f"; seeds {', '.join(wording.value(one, kind) for one in seeds)}"
+    note = f"seeds {', '.join(wording.value(one, kind) for one in seeds)}" if len(seeds) > 1 else ""
     return Cell(
         css,
         wording.value(figure.value, kind),
@@ -307,7 +307,7 @@ def _cost(report: Report) -> dict[str, Any] | None:
                 "name": name,
                 "parts": [wording.money(once.get(part), currency) for part in PARTS],
                 "total": wording.money(once.get("total"), currency),
-                "update": wording.money(mapping(mapping(found).get("update")).get("total"), currency),
+                "each_update": wording.money(mapping(mapping(found).get("update")).get("total"), currency),
                 "how": str(mapping(mapping(found).get("update")).get("how", "")),
                 "thousand": wording.money(mapping(found).get("thousand_questions"), currency),
                 "acceptable": wording.money(mapping(found).get("acceptable_answer"), currency),

@@ -1,6 +1,6 @@
 """A report in, its plots out: SVG made by matplotlib whose colours are the page's CSS variables.
 
-Drawn 460 units wide, so that two stand side by side on a screen and one still reads on a phone. Text stays text; no
+Drawn 390 units wide, so that two stand side by side on a screen and one still reads on a phone. Text stays text; no
 style attribute is left, so a page needs no 'unsafe-inline'. Every plot carries its numbers as a table for those who
 cannot see it. What a section does not hold is left out. Needs matplotlib (the extra `compare`), loaded on first use.
 """
@@ -20,9 +20,10 @@ from openbook.compare.wording import mapping
 from openbook.extras import need
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-WIDTH = 460
+WIDTH = 390
 """Units of the viewBox, about the pixels a plot is shown at."""
 QUALITY = (
     "answer_correct",
@@ -160,10 +161,10 @@ def quality(report: Report) -> _Drawn | None:
 
     return _Drawn(
         "What the four arms reach",
-        "Points are the measured figures, lines their 95 % intervals; where lines overlap widely, look at the pairs below.",
+        "Points are measured figures, lines their 95 % intervals. Whether two arms differ, the pairs below settle.",
         ("measure", "arm", "value", "95 % interval", "n"),
         table,
-        int(70 + 15 * rows.at),
+        int(70 + 16 * rows.at),
         draw,
     )
 
@@ -181,9 +182,16 @@ def cost(report: Report) -> _Drawn | None:
     months = wording.number(float(mapping(section.get("use")).get("months", 12)))
 
     def draw(axes: Axes) -> None:
-        for arm, values in lines.items():
+        for place, (arm, values) in enumerate(lines.items()):
             shown = [(x, y) for x, y in zip(volumes, values, strict=True) if x > 0 and y > 0]
-            axes.plot(*zip(*shown, strict=True), color=_color(arm), linewidth=2, marker=_marker(arm), markersize=4)
+            axes.plot(
+                *zip(*shown, strict=True),
+                color=_color(arm),
+                linewidth=2,
+                marker=_marker(arm),
+                markersize=5,
+                markevery=(place, 4),
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         _plain_log(axes)
@@ -191,8 +199,8 @@ def cost(report: Report) -> _Drawn | None:
             if volumes[0] <= volume <= volumes[-1]:
                 axes.axvline(volume, color=_color(arm), linewidth=1, linestyle=(0, (3, 2)))
                 axes.annotate(
-                    f"{wording.arm(arm)} from {wording.number(volume)}", (volume, 0.97 - 0.07 * place),
-                    (4, 0), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", color=_MUTED,
+                    f"{wording.arm(arm)} from {wording.number(volume)}", (volume, 0.03 + 0.08 * place),
+                    (4, 0), xycoords=("data", "axes fraction"), textcoords="offset points", va="bottom", color=_MUTED,
                 )  # fmt: skip
         axes.set_xlabel("questions a month")
         axes.set_ylabel(f"{currency} in {months} months".strip())
@@ -236,7 +244,8 @@ def latency(report: Report) -> _Drawn | None:
         axes.set_xlim(0, max([*left, *(x for x, _ in known), 1e-3]) * 1.06)
         axes.set_xlabel("seconds")
         axes.grid(axis="x", color=_LINE, linewidth=0.7)
-        _legend(axes, columns=4)
+        handles, labels = axes.get_legend_handles_labels()
+        _legend(axes, [*handles[-3:], *handles[:-3]], [*labels[-3:], *labels[:-3]])
 
     head = ("arm", *(f"{part} p50" for part in _PARTS), "total p50", "total p95")
     table = [
@@ -290,6 +299,9 @@ def forgetting(report: Report) -> _Drawn | None:
                 continue
             sign = -1.0 if change.get("better") == "lower" else 1.0
             low, high = sorted((sign * change["low"], sign * change["high"]))
+            if not any(label == adapter for _, label in rows.labels):
+                rows.labels.append((rows.at, adapter))
+                rows.at += 1
             rows.labels.append((rows.at, probe.replace("_", " ")))
             rows.points.append((rows.at, arm, sign * change["change"], low, high, True))
             rows.at += 1
@@ -351,7 +363,7 @@ def _svg(name: str, drawn: _Drawn) -> str:
     from matplotlib.figure import Figure as Sheet
 
     look = {
-        "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.edgecolor": _LINE, "text.color": _INK,
+        "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "axes.edgecolor": _LINE, "text.color": _INK,
         "axes.labelcolor": _MUTED, "xtick.color": _MUTED, "ytick.color": _INK, "axes.titlecolor": _INK,
         "axes.unicode_minus": True,
     }  # fmt: skip
@@ -383,7 +395,7 @@ def _mended(source: str, name: str, drawn: _Drawn) -> str:
             key, _, value = (part.strip() for part in declared.partition(":"))
             if key == "font":
                 size = re.search(r"([\d.]+)px", value)
-                attributes["font-size"] = size[1] if size else "9"
+                attributes["font-size"] = size[1] if size else "10"
             elif key and key not in ("font-family", "stroke-linejoin"):
                 attributes[key] = value
         if attributes.get("id") not in used:
@@ -418,10 +430,10 @@ def _plain_log(axes: Axes) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _legend(axes: Axes, *, columns: int) -> None:
+def _legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, borderaxespad=0.2, handlelength=1.1,
-        handletextpad=0.5, columnspacing=1.2, labelcolor=_MUTED,
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(labels), frameon=False, borderaxespad=0.2,
+        handlelength=1.1, handletextpad=0.5, columnspacing=1.2, labelcolor=_MUTED,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Sections are plain data that other versions wrote: whatever is missing or of ano
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def value(number: float, kind: str) -> str:
     """A share as percent, a mean with two decimals; never rounded to 0 or 100 % when it is neither.
 
     >>> value(0.8, "share"), value(0.001, "share"), value(0.472, "mean")
-    ('80 %', '<1 %', '0.47')
+    ('80\\xa0%', '<1\\xa0%', '0.47')
     """
     if kind != "share":
         return f"{number:.2f}"
@@ -83,7 +84,7 @@ def seconds(spent: float | None) -> str:
     """Wall time with as many digits as it deserves.
 
     >>> seconds(0.021), seconds(1.5), seconds(702), seconds(None)
-    ('21 ms', '1.50 s', '11.7 min', '–')
+    ('21\\xa0ms', '1.50\\xa0s', '11.7\\xa0min', '–')
     """
     if spent is None or not math.isfinite(spent):
         return NONE
@@ -113,7 +114,7 @@ def money(amount: float | None, currency: str) -> str:
     """An amount of the price sheet's currency.
 
     >>> money(0.00006, "EUR"), money(96.0, "EUR"), money(1250.4, "")
-    ('EUR 0.00006', 'EUR 96.00', '1,250')
+    ('EUR\\xa00.00006', 'EUR\\xa096.00', '1,250')
     """
     if amount is None or not math.isfinite(amount):
         return NONE
@@ -126,6 +127,17 @@ def money(amount: float | None, currency: str) -> str:
     else:
         text = f"{amount:.{1 - math.floor(math.log10(abs(amount)))}f}".rstrip("0")
     return f"{currency}\N{NO-BREAK SPACE}{text}".strip()
+
+
+def tied(sentence: str) -> str:
+    """A sentence whose numbers do not part from their units at the end of a line.
+
+    >>> tied("80 % [69, 88], p = .005").count("\\xa0")
+    4
+    """
+    return re.sub(
+        r"(?<=\d) (?=%)|(?<=[pn]) (?=[=<] )|(?<=[=<]) (?=[\d.])|(?<=\d,) (?=\d+\])", "\N{NO-BREAK SPACE}", sentence
+    )
 
 
 def rate(found: object) -> Figure | None:
