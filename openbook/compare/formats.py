@@ -77,7 +77,7 @@ def _schema(text: str, origin: str) -> Callable[[str], bool]:
 
     def valid(reply: str) -> bool:
         try:
-            return validator.is_valid(json.loads(reply, parse_constant=_refuse))
+            return bool(validator.is_valid(json.loads(reply, parse_constant=_refuse)))
         except referencing.exceptions.Unresolvable as error:
             raise CompareError(
                 f"contract {origin!r} refers to {error.ref!r}, which it does not hold; mend it"

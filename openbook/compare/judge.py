@@ -43,7 +43,7 @@ _SAMPLE = 20
 _GIVES_UP = 3
 _BEST = 4
 _RUBRIC = f"""You grade an answer to a question against the reference answer. Grade what it says, not how.
-{_BEST}: it says all that the reference says, every number, date and name right; nothing in it contradicts the reference.
+{_BEST}: it says all that the reference says, every number, date and name right; nothing contradicts it.
 3: as {_BEST}, with a small detail missing.
 2: about half of the reference is there, nothing contradicts it.
 1: it touches on the reference; what was asked for is missing.
@@ -67,9 +67,9 @@ def run(
 ) -> tuple[Scores, dict[str, Any]]:
     """Let `ask` grade every answer; `known` are grades of an earlier run, which are not asked again.
 
-    `human` is a JSONL file of {"case", "arm", "right": true or false}; see sheet. Facts: {"model", "n", "unread": grades
-    that could not be read, "controls": {name: mean}, "controls_n", "controls_ok", "kappa": float or None, "n_human",
-    "agreement": share or None, "usable": bool, "sentence", "notes"}. After three failures in a row it is asked no more.
+    `human` is a JSONL file of {"case", "arm", "right": true or false}; see sheet. Facts: {"model", "n", "unread": how
+    many grades could not be read, "controls": {name: mean}, "controls_n", "controls_ok", "kappa": float or None,
+    "n_human", "agreement": share or None, "usable": bool, "sentence", "notes"}. After three failures in a row it is asked no more.
     Raises CompareError for a broken file of labels.
     """
     by_id = {case.id: case for case in cases}

@@ -26,7 +26,7 @@ _BEFORE = re.compile(rf"(?<!\w)({_SIGNS})\s?({_AMOUNT})", re.I)
 _BEHIND = re.compile(rf"({_AMOUNT})\s?({_SIGNS})(?!\w)", re.I)
 _UNITS = frozenset(
     """second minute hour day week month quarter year percent dollar euro pound yen cent degree kilometre kilometer km
-    metre meter mile foot inch kilogram kg gram litre liter kb mb gb tb kilobyte megabyte gigabyte watt kw volt""".split()
+    metre meter mile foot inch kilogram kg gram litre liter kb mb gb tb kilobyte megabyte gigabyte watt volt""".split()
 )
 _NEAR = 2
 """Words between a number and its unit, as in "15 paid working days"."""

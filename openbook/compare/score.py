@@ -21,7 +21,7 @@ from openbook.compare.style import StyleModel
 from openbook.errors import CompareError
 from openbook.metrics import exact_match, token_f1
 from openbook.prompt import declined
-from openbook.prose import Word, words
+from openbook.prose import content, words
 from openbook.records import Answer, Case, Message
 
 Task = Callable[[str, str, Sequence[Message]], float]
@@ -120,13 +120,11 @@ def says(text: str, gold: str) -> bool:
     """Whether a gold answer stands in a text, or the text tells the statement that it is."""
     if plain.stands(text, [gold]):
         return True
-    wanted = words(gold)
-    content = {word.key for word in wanted if not word.stop}
-    if len(content) < _WHOLE or not _quantities_in(text, gold):
+    wanted = content(plain.plain(gold))
+    if len(wanted) < _WHOLE or not _quantities_in(text, gold):
         return False
-    told = words(text)
-    covered = content & {word.key for word in told}
-    return len(covered) >= _COVERED * len(content) and _negates(wanted) == _negates(told)
+    covered = wanted & content(plain.plain(text))
+    return len(covered) >= _COVERED * len(wanted) and _negates(gold) == _negates(text)
 
 
 def stale(case: Case, text: str) -> bool:
@@ -178,8 +176,8 @@ def _quantities_in(text: str, gold: str) -> bool:
     )
 
 
-def _negates(said: Sequence[Word]) -> bool:
-    return any(word.negation for word in said)
+def _negates(text: str) -> bool:
+    return any(word.negation for word in words(text))
 
 
 def _behaviour(

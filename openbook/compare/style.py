@@ -29,8 +29,9 @@ _GREETING = re.compile(
     re.I,
 )
 _SIGN_OFF = re.compile(
-    r"(?:(?:kind|best|warm|many)?\s*(?:regards|wishes)|best|cheers|sincerely|yours|thanks|thank you|take care|all the best"
-    r"|let (?:me|us) know|have a (?:\w+ )?(?:day|week|weekend)|(?:freundliche|liebe|viele) grüße|cordialement|saludos)\b"
+    r"(?:(?:kind|best|warm|many)?\s*(?:regards|wishes)|best|cheers|sincerely|yours|thanks|thank you|take care"
+    r"|all the best|let (?:me|us) know|have a (?:\w+ )?(?:day|week|weekend)"
+    r"|(?:freundliche|liebe|viele) grüße|cordialement|saludos)\b"
     r"|[-–—]\s?\w+",
     re.I,
 )
