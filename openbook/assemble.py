@@ -327,6 +327,34 @@ class House:
             raise AdapterError(f"adapter {adapter.ref} has no served form; check it with: openbook adapters show")
         return OpenVINOGenerator(served, prefer=self._prefer)
 
+    def add_adapter(self, name: str, *, progress: Progress | None = None) -> Adapter:
+        """Register the bundled reader as an adapter of the workspace, to be compared or exported like any other.
+
+        Raises AdapterError when the model has no reader, AdapterError or ModelError when it cannot be merged.
+        """
+        import shutil
+
+        from openbook import readers
+        from openbook.finetune.merge import merge_gguf
+        from openbook.models import fetch
+
+        files = self.base_files()
+        reader = readers.find(self.settings.models.generator, home=self._readers or readers.HOME)
+        if reader is None or files.original is None or reader.base_sha256 != files.sha256:
+            raise AdapterError(
+                f"no reader is bundled for {files.name!r}; train one with: openbook finetune --from-library"
+            )
+        reader.verify()
+        with self.adapters.reserve(name) as draft:
+            for one in readers.FILES:
+                shutil.copy(reader.folder / one, draft.folder / one)
+            served = draft.folder / "served"
+            served.mkdir()
+            merge_gguf(files.original, draft.folder, served / "model.gguf", progress=progress)
+            fetch.convert_into(served / "model.gguf", served, name=f"{files.name}+{name}", progress=progress)
+            kept = {key: value for key, value in reader.manifest.items() if key not in ("format", "name", "files")}
+            return draft.publish({**kept, "parent": "", "run": ""})
+
     def base_files(self) -> ModelFiles:
         """The files of the model that is trained and that adapters belong to.
 

@@ -30,6 +30,8 @@ from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
 if TYPE_CHECKING:
     from openbook.answer.ask import AnswerStream
     from openbook.assemble import House
+    from openbook.compare.options import Options as Compared
+    from openbook.compare.schema import Report as Comparison
     from openbook.finetune.job import Job
     from openbook.finetune.retriever.tune import Result as TunedRetriever
     from openbook.finetune.run import Result
@@ -424,6 +426,29 @@ class Workspace:
             self.close()
             self.settings = load(self.root / FILE_NAME)
         return report
+
+    def compare(
+        self, options: Compared | None = None, *, review: Ask | None = None, progress: Progress | None = None
+    ) -> Comparison:
+        """Ask the four arms the same frozen cases and report which serves; needs openbook[compare]. See docs/compare.md.
+
+        The report, its rows and its page go to .openbook/reports/ID; a comparison that was stopped goes on when called
+        with the same options. `review` is asked about some of the cases that are made from the library.
+        Raises CompareError, UsageError.
+        """
+        from openbook import comparing
+        from openbook.compare.options import Options
+
+        return comparing.compare(self.house, options or Options(), review=review, progress=progress)
+
+    def report(self, name: str = "", *, options: Compared | None = None) -> Comparison:
+        """A comparison by its ID, "" for the newest; with `options`, drawn again from its rows with their prices.
+
+        Raises CompareError when there is none.
+        """
+        from openbook import reporting
+
+        return reporting.report(self.root, name) if options is None else reporting.again(self.house, options, name)
 
     def tune_retriever(
         self,

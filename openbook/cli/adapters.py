@@ -56,6 +56,21 @@ def list_(workspace: Path | None, as_json: bool) -> None:
 
 
 @adapters.command()
+@click.option("--name", default="reader", show_default=True, help="What it is called here.")
+@workspace_option
+@json_option
+@example("openbook adapters add", "openbook compare --tuned reader --both reader")
+def add(name: str, workspace: Path | None, as_json: bool) -> None:
+    """Register the reader that Openbook carries for the model, to be compared or exported like your own."""
+    with progress_bar() as progress, opened(workspace, progress=progress) as ws:
+        added = ws.house.add_adapter(name, progress=progress)
+    if as_json:
+        print_json(_row(added))
+        return
+    out().print(f"registered {added.ref}", markup=False)
+
+
+@adapters.command()
 @_ref
 @workspace_option
 @json_option

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from openbook.cli import adapters, demo, doctor, finetune, library, migrate, models, questions, tune
+from openbook.cli import adapters, advise, compare, demo, doctor, finetune, library, migrate, models, questions, tune
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,6 +39,8 @@ for command in (
     finetune.finetune,
     adapters.adapters,
     tune.tune,
+    compare.compare,
+    advise.advise,
     models.models,
     doctor.doctor,
 ):

@@ -1,0 +1,57 @@
+"""What a comparison is asked to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openbook.records import CaseKind
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is compared, and how; see docs/compare.md."""
+
+    cases: Sequence[Path] = ()
+    conversations: Sequence[Path] = ()
+    examples: Sequence[Path] = ()
+    trained_on: Sequence[Path] = ()
+    """Further data that adapters learned from, to find leaks by."""
+    made: int | None = None
+    """Cases made from the library; None is MADE without files and none with."""
+    kinds: Sequence[CaseKind] = ()
+    arms: Sequence[str] = ()
+    """() is all that can be run here."""
+    tuned: Sequence[str] = ()
+    """NAME[@VERSION] of the arm tuned, then of further training seeds; () chooses by the adapters there are."""
+    both: Sequence[str] = ()
+    primary: str = ""
+    bar: float = 0.7
+    contract: Path | None = None
+    task: str = ""
+    prices: Path | None = None
+    edits: int = 10
+    retrain: bool = False
+    judge: bool = False
+    labels: Path | None = None
+    skip: Sequence[str] = ()
+    """Of "diagnostics", "freshness", "latency", "style", "shots"."""
+    seed: int = 0
+    title: str = ""
+
+    def asked(self) -> dict[str, Any]:
+        """What decides the rows, as plain data: a run with the same goes on with the same folder."""
+        files = {
+            name: [[str(path), _hash(path)] for path in getattr(self, name)]
+            for name in ("cases", "conversations", "examples", "trained_on")
+        }
+        plain = ("made", "kinds", "arms", "tuned", "both", "seed", "skip", "edits", "retrain")
+        return json.loads(json.dumps({**files, **{name: getattr(self, name) for name in plain}}))  # type: ignore[no-any-return]
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
