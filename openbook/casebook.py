@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -140,7 +140,22 @@ def _given(house: House, files: Sequence[Path], shelf: Shelf, book: _Book, group
     book.warnings += read.problems
     cases, notes = asking.locate(read, house.library, groups=groups, version=shelf.version)
     book.warnings += notes
-    return [case if case.id else replace(case, id=identity(case)) for case in cases]
+    known = {info.name for info in shelf.infos}
+    placed = [replace(case, without=tuple(_hidden(case, known, book))) if case.without else case for case in cases]
+    return [case if case.id else replace(case, id=identity(case)) for case in placed]
+
+
+def _hidden(case: Case, known: Collection[str], book: _Book) -> Iterator[str]:
+    """The documents a case takes out of sight, by the end of their path where that tells which."""
+    for name in case.without:
+        ending = [one for one in known if one == name or one.endswith(f"/{name.lstrip('/')}")]
+        if len(ending) == 1:
+            yield ending[0]
+        else:
+            which = "several documents" if ending else "no document"
+            book.warnings.append(
+                f"{case.id or case.question[:60]!r}: {name!r} names {which} to take out of sight; mend the name"
+            )
 
 
 def _behaviour(paths: Sequence[Path], book: _Book) -> list[Case]:

@@ -86,7 +86,7 @@ def freeze(
     """
     named = [case if case.id else replace(case, id=identity(case)) for case in cases]
     _check(named, texts)
-    data = "".join(f"{json.dumps(asdict(case), ensure_ascii=False)}\n" for case in named).encode()
+    data = b"".join(map(_line, named))
     digest = hashlib.sha256(data).hexdigest()
     if sealed(folder):
         before = read_frozen(folder)
@@ -197,6 +197,15 @@ def split_leaked(cases: Sequence[Case], found: Iterable[Leak]) -> tuple[list[Cas
     """(clean, leaked): leaked are those with a grave leak. The order of the cases is kept."""
     away = {leak.case for leak in found if leak.grave}
     return [case for case in cases if _key(case) not in away], [case for case in cases if _key(case) in away]
+
+
+def _line(case: Case) -> bytes:
+    try:
+        return f"{json.dumps(asdict(case), ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:
+        raise CompareError(
+            f"case {case.id!r} ({case.question[:60]!a}) holds half of a surrogate pair, which is no character; mend it"
+        ) from None
 
 
 def _key(case: Case) -> str:

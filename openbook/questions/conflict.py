@@ -79,7 +79,8 @@ def _unsafe(case: Case, old: str, new: str, chunk: Chunk, text: str, end: int) -
     """Whether the changed passage `text` would still say the old value, or the passage said the new one already."""
     shown = f"{' '.join(chunk.heading)} {chunk.text}"
     return (
-        occurrences(old, chunk.text) != 1
+        any("\ud800" <= char <= "\udfff" for char in text)
+        or occurrences(old, chunk.text) != 1
         or f" {evened(shown)} ".count(f" {evened(old)} ") != 1
         or contains(shown, [new])
         or contains(text, case.gold)

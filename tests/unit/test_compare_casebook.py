@@ -113,6 +113,14 @@ def test_given_cases_are_located_kept_and_their_leaks_told(house: House, tmp_pat
     assert facts["given"] == 2
 
 
+def test_a_document_out_of_sight_is_found_by_its_name_and_missed_aloud(tmp_path: Path) -> None:
+    library = MemoryLibrary({"hr/leave.md": TEXTS["leave.md"], "hr/office.md": TEXTS["office.md"]})
+    row = {"question": "How many weeks?", "kind": "unanswerable", "why": "superseded", "without": ["leave.md", "x.md"]}
+    cases, facts = prepared(over(library, tmp_path), files=[lines(tmp_path / "own.jsonl", row)])
+    assert cases[0].without == ("hr/leave.md",)
+    assert any("'x.md' names no document to take out of sight" in one for one in facts["warnings"])
+
+
 def test_held_out_conversations_become_behaviour_cases_and_trained_ones_are_left_out(
     house: House, tmp_path: Path
 ) -> None:
