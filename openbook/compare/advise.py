@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from openbook.compare import phrases, quote, steps
 from openbook.compare.quote import NAMES, said, short, upper
-from openbook.compare.schema import FOUR, METRICS, Advice, Figure, Recommended, Report
-from openbook.compare.weigh import BEHAVIOUR, FEW, HARM, RECALL, SEARCH_COSTS, WANTED, Found
+from openbook.compare.schema import FOUR, Advice, Figure, Recommended, Report
+from openbook.compare.weigh import BEHAVIOUR, FEW, HARM, RECALL, SEARCH_COSTS, SEEDS, WANTED, Found
 
 _ACTION: Mapping[Recommended, str] = {
     "collect more cases": "Collect more cases before you decide",
@@ -24,6 +24,11 @@ _ACTION: Mapping[Recommended, str] = {
     "larger model": "Try a larger model",
 }
 
+_BELOW: Mapping[str, str] = {
+    "rag": "Go on with RAG, which is still below the bar",
+    "tuned": "Go on with tuning, which is still below the bar",
+    "tuned+rag": "Go on with tuned + RAG, which is still below the bar",
+}
 _UNTRIED: Mapping[str, str] = {
     "base": "Measure the prompt alone first",
     "rag": "Measure RAG next",
@@ -60,9 +65,17 @@ def verdict(report: Report) -> str:
 
 
 def _action(found: Found, recommend: Recommended) -> str:
-    """What to do; only what was measured is to be shipped."""
+    """What to do; only what was measured and reaches the bar is to be shipped."""
     arm = _NAMED.get(recommend)
-    return _ACTION[recommend] if arm is None or quote.arm(found.report, arm) else _UNTRIED[arm]
+    if arm is None:
+        return _ACTION[recommend]
+    if quote.arm(found.report, arm) is None:
+        return _UNTRIED[arm]
+    if not found.knowledge and recommend == "prompt only" and found.voice.state == "unknown":
+        return "Keep to the prompt alone for now"
+    value = found.of(arm)
+    missed = found.bar is not None and value is not None and not found.meets(value)
+    return _BELOW[arm] if missed and arm in _BELOW else _ACTION[recommend]
 
 
 def _decide(found: Found) -> tuple[Recommended, str]:
@@ -196,11 +209,7 @@ def _why_both(found: Found) -> str:
     if gain is not None:
         parts.append(upper(str(gain)))
     if gain is None or not gain.better:
-        parts += [
-            upper(f"{METRICS[m].label}: {one}")
-            for m in BEHAVIOUR
-            if (one := found.gain("tuned+rag", "rag", m)) and one.better
-        ]
+        parts += [upper(one) for one in phrases.behaviour(found, "tuned+rag", "rag")]
     refused = found.of("tuned+rag", "refusal"), found.of("rag", "refusal")
     if refused[0] and refused[1]:
         parts.append(f"It declines {said(refused[0], 'refusal')}, RAG {short(refused[1], 'refusal')}")
@@ -215,14 +224,16 @@ def _tuned_for_voice(found: Found) -> bool:
 
 def _would_change(found: Found, recommend: Recommended) -> tuple[str, ...]:
     own: Mapping[Recommended, str] = {
-        "collect more cases": f"{WANTED} cases of your own; then this advice is decided by them.",
+        "collect more cases": f"{max(WANTED, 2 * found.asked)} cases of your own; then they decide.",
         "prompt only": "An arm that is detectably better while base falls below the bar on new cases.",
         "fix search first": f"A right passage shown for {RECALL * 100:.0f} % of the questions or more.",
         "RAG": f"A training that beats RAG detectably and costs at most {HARM * 100:.0f} points of refusals or "
         "citations.",
         "fine-tune": "Facts that change every month, or answers that must cite: then RAG.",
         "both": f"A later run in which it declines {HARM * 100:.0f} points less often than RAG: then RAG.",
-        "larger model": "A model that reaches the bar when the right passage is shown.",
+        "larger model": "A model that reaches the bar when the right passage is shown."
+        if found.knowledge
+        else "A model, or more examples, that reach the bar.",
     }
     changes = [own[recommend]]
     for name, over in (("tuned+rag", "rag"), ("rag", "base"), ("tuned", "base")):
@@ -232,6 +243,10 @@ def _would_change(found: Found, recommend: Recommended) -> tuple[str, ...]:
                 f"{gain.needed:,} questions instead of {gain.n}: a difference between {NAMES[name]} and {NAMES[over]} "
                 "of the size seen would then show."
             )
+    if recommend == "both" and len(found.seeds) < SEEDS:
+        changes.append(
+            f"Trainings with other seeds: {max(1, len(found.seeds))} of the {SEEDS} wanted measured, which may be luck."
+        )
     for name in FOUR:
         if quote.arm(found.report, name) is None:
             why = found.report.missing.get(name, "")
@@ -256,8 +271,26 @@ def _numbers(found: Found, recommend: Recommended) -> str:
     told = phrases.reached(found, value) if recommend in _NAMED else phrases.arm(found, arm)
     if recommend == "fix search first":
         return f"{told}; {phrases.search(found)}"
-    if recommend == "larger model" and found.oracle is not None:
-        return f"{told}; with the right passage shown {short(found.oracle[1], found.metric)}"
-    over = {"both": "rag", "RAG": "base", "fine-tune": "rag"}.get(recommend, "")
-    gain = found.gain(arm, over) if over else found.gain("rag", "base")
-    return f"{told}; {gain}" if gain is not None else told
+    if recommend == "larger model":
+        other = found.of("endpoint")
+        if other is not None and found.meets(other):
+            return f"{told}; the endpoint's model {said(other, found.metric)}"
+        if found.oracle is not None:
+            return f"{told}; with the right passage shown {short(found.oracle[1], found.metric)}"
+    pairs = {
+        "RAG": (("rag", "base"), ("tuned+rag", "rag")),
+        "fine-tune": (("tuned", "rag"),),
+        "both": (("tuned+rag", "rag"),),
+    }.get(recommend, (("rag", "base"),))
+    gains = [str(one) for name, over in pairs if (one := found.gain(name, over))]
+    return "; ".join([told, *gains, *_voiced(found, recommend)])
+
+
+def _voiced(found: Found, recommend: Recommended) -> list[str]:
+    """What training gains in behaviour, where that is why it is recommended."""
+    gain = found.gain("tuned+rag", "rag")
+    if recommend == "both" and gain is not None and not gain.better:
+        return phrases.behaviour(found, "tuned+rag", "rag")
+    if recommend == "fine-tune" and found.prompt_is_enough:
+        return phrases.behaviour(found, "tuned", "base")
+    return []

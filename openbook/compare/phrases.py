@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openbook.compare.quote import NAMES, said, short
+from openbook.compare.quote import NAMES, goal, said, short
 from openbook.compare.schema import FOUR, METRICS, Figure
 from openbook.compare.weigh import BEHAVIOUR, FEW, Found
 
@@ -27,10 +27,16 @@ def training(found: Found) -> str:
     """What training added to RAG, and what it cost."""
     gain = found.gain("tuned+rag", "rag")
     told = "tuned + RAG was not measured" if gain is None else str(gain)
-    extra = [
-        f"{METRICS[m].label}: {one}" for m in BEHAVIOUR if (one := found.gain("tuned+rag", "rag", m)) and one.better
-    ]
-    return "; ".join([told, *extra, *found.harms])
+    seeds = found.seeds
+    if len(seeds) > 1:
+        low, high = goal(min(seeds), found.metric), goal(max(seeds), found.metric)
+        told += f"; {len(seeds)} trainings with different seeds reach {low} to {high}"
+    return "; ".join([told, *behaviour(found, "tuned+rag", "rag"), *found.harms])
+
+
+def behaviour(found: Found, name: str, over: str) -> list[str]:
+    """Where one arm behaves detectably better than another."""
+    return [f"{METRICS[m].label}: {one}" for m in BEHAVIOUR if (one := found.gain(name, over, m)) and one.better]
 
 
 def search(found: Found) -> str:

@@ -23,6 +23,8 @@ HARM = 0.05
 """What training may cost in refusals or citations."""
 SEARCH_COSTS = 0.1
 """What the right passage must add over the found ones for search to be what holds answers back."""
+SEEDS = 3
+"""Trainings from which on their spread says something."""
 TELLS = 0.7
 """AUC below which the classifier of style knows too little of the team's voice."""
 BEHAVIOUR = ("behaviour", "format_valid", "style")
@@ -175,13 +177,22 @@ class Found:
         return tuple(found)
 
     @cached_property
+    def seeds(self) -> tuple[float, ...]:
+        """What trainings of tuned + RAG with different seeds reached; () when there was one only."""
+        arm = quote.arm(self.report, "tuned+rag")
+        return tuple(one for raw in arm.spread.get(self.metric, ()) if (one := number(raw)) is not None) if arm else ()
+
+    @cached_property
     def training_adds(self) -> bool:
-        """tuned + RAG is detectably better than RAG by the deciding metric or in behaviour, and harms nothing."""
-        gain = self.gain("tuned+rag", "rag")
+        """tuned + RAG is detectably better than RAG by the deciding metric or in behaviour, and harms nothing.
+
+        By the deciding metric every seed's training must be above RAG: a single one can be luck.
+        """
+        gain, plain = self.gain("tuned+rag", "rag"), self.of("rag")
         if self.harms or (gain is not None and gain.worse):
             return False
-        if gain is not None and gain.better:
-            return True
+        if gain is not None and gain.better and plain is not None:
+            return all(one < plain.value if self._lower else one > plain.value for one in self.seeds)
         kept = gain is None or gain.value >= -HARM
         return kept and any(one.better for m in BEHAVIOUR if (one := self.gain("tuned+rag", "rag", m)))
 
@@ -265,7 +276,11 @@ class Found:
         gains = [one for name in ("tuned", "tuned+rag") if (one := self.gain(name, "base", metric))]
         closing = tuple(one for one in gains if one.better)
         if closing:
-            return Voice("closed", metric, f"{told}; {'; '.join(map(str, closing))}", closing)
+            told = f"{told}; {'; '.join(map(str, closing))}"
+            best = max((own.value for gain in closing if (own := self.of(gain.arm, metric))), default=None)
+            if bar and best is not None and best < bar:
+                told += f"; the best reaches {quote.goal(best, metric)}, the bar is {quote.goal(bar, metric)}"
+            return Voice("closed", metric, told, closing)
         if gains:
             told = f"{told}; {'; '.join(map(str, gains))}"
             return Voice("open" if bar else "no", metric, told)

@@ -223,6 +223,26 @@ def test_facts_that_change_forbid_weights_alone_whatever_the_costs_assume() -> N
     assert advise(made, answers={"facts": "rarely"}).recommend == "fine-tune"
 
 
+def test_an_arm_below_the_bar_is_not_to_be_shipped() -> None:
+    made = report(Situation("", "", correct(base=0.1, rag=0.65, oracle=0.72)))
+    assert advise(made).sentence.startswith("Go on with RAG, which is still below the bar: answer correct 65 %")
+    assert verdict(made).startswith("Go on with RAG, which is still below the bar: ")
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [((0.85, 0.8, 0.78), "both"), ((0.85, 0.8, 0.6), "RAG"), ((), "both")])
+def test_each_seed_of_a_training_must_be_above_rag(seeds: tuple[float, ...], expected: str) -> None:
+    made = report(Situation("", "", correct(base=0.1, rag=0.7, both=0.85)))
+    arms = [replace(arm, spread={"answer_correct": seeds}) if arm.name == "tuned+rag" else arm for arm in made.arms]
+    advice = advise(replace(made, arms=tuple(arms)))
+    assert advice.recommend == expected
+    if seeds:
+        assert "3 trainings with different seeds reach" in next(
+            s.evidence for s in advice.steps if "add to RAG" in s.question
+        )
+    else:
+        assert any("1 of the 3 wanted" in change for change in advice.would_change)
+
+
 def test_a_classifier_that_cannot_tell_the_voice_is_not_believed() -> None:
     shares = with_(correct(base=0.1, rag=0.8), "style", base=0.3, tuned=0.9)
     made = report(Situation("", "", shares))
