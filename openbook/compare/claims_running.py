@@ -121,8 +121,11 @@ def cheaper(found: Found) -> Judged:
     if mine is not None and other is not None:
         parts.append(f"an acceptable answer costs {_money(found, mine)} with RAG, {_money(found, other)} with tuned")
     if pays.verdict != "unknown":
-        volume = f" {pays.questions:,.0f} questions a month" if pays.questions is not None else ""
-        parts.append(f"tuned costs less than RAG: {pays.verdict}{volume}{f' ({pays.reason})' if pays.reason else ''}")
+        when = {
+            "always": "at 0 or more questions a month tuned costs less than RAG",
+            "never": "at 0 or more questions a month tuned never costs less than RAG",
+        }.get(pays.verdict, f"tuned costs less than RAG {pays.verdict} {pays.questions or 0:,.0f} questions a month")
+        parts.append(f"{when}{f' ({pays.reason})' if pays.reason else ''}")
     told = "; ".join(parts)
     if pays.verdict == "unknown":
         return ("holds" if (mine or 0) < (other or 0) else "does not hold"), told
