@@ -216,7 +216,7 @@ def _frozen(work: _Work, review: Ask | None) -> Frozen:
     from openbook import casebook
     from openbook.compare import cases
 
-    if (work.folder / "cases.jsonl").is_file():
+    if cases.sealed(work.folder):
         return cases.read_frozen(work.folder)
     house, options = work.house, work.options
     training = _training(house, (*options.tuned, *options.both), options.examples, work.notes)
@@ -235,8 +235,14 @@ def _frozen(work: _Work, review: Ask | None) -> Frozen:
             seed=options.seed,
             review=review,
             progress=work.progress,
+            pages=work.folder / "review",
         )
-        return cases.freeze(found, work.folder, facts=facts)
+        return cases.freeze(found, work.folder, facts=facts, texts=partial(_text_of, house))
+
+
+def _text_of(house: House, name: str) -> str | None:
+    document = house.library.document(name)
+    return document.text if document is not None else None
 
 
 def _training(house: House, refs: Sequence[str], files: Sequence[Path], notes: list[str]) -> list[Example]:

@@ -6,7 +6,7 @@ Rows may come in any order; of one arm and case the last counts. What an arm was
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from statistics import fmean
@@ -19,6 +19,8 @@ from openbook.records import Case
 
 DEPTHS = (1, 3, 5, 10)
 """Of recall@k."""
+CLEAN = "not seen in training"
+"""Heading of all cases that training shared nothing with, where some did."""
 STEPS = ("retrieve", "prefill", "decode", "total", "cpu")
 
 
@@ -67,7 +69,8 @@ def build(
         raise CompareError("there are no rows to report; run: openbook compare")
     clusters = {case.id: cluster(case) for case in cases}
     told: Mapping[str, Mapping[str, str]] = manifest["arms"]
-    arms = [_arm(name, by_arm[name], known, clusters, told.get(name, {})) for name in _ordered(by_arm)]
+    leaked = {leak["case"] for leak in facts.get("leaks", ()) if leak["how"] != "shown"}
+    arms = [_arm(name, by_arm[name], known, clusters, told.get(name, {}), leaked) for name in _ordered(by_arm)]
     arms = [replace(arm, spread=_spread(arm, arms)) if arm.role == "four" else arm for arm in arms]
     kinds = Counter(kind_of(case) for case in cases)
     return Report(
@@ -107,12 +110,15 @@ def _arm(
     cases: Mapping[str, Case],
     clusters: Mapping[str, str],
     told: Mapping[str, str],
+    leaked: Collection[str],
 ) -> ArmReport:
     role: Literal["four", "diagnostic", "seed"] = "seed" if "#" in name else "four" if name in FOUR else "diagnostic"
     answers = {case: row.answer for case, row in rows.items() if row.answer is not None}
     by_kind: dict[str, list[Row]] = defaultdict(list)
     for case, row in rows.items():
         by_kind[kind_of(cases[case])].append(row)
+        if leaked and case not in leaked:
+            by_kind[CLEAN].append(row)
     seconds: dict[str, list[float]] = {step: [] for step in STEPS}
     for case, answer in answers.items():
         for step in ("retrieve", "prefill", "decode", "total"):
