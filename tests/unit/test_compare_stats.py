@@ -239,11 +239,11 @@ def test_eight_arms_and_every_metric_take_well_under_three_seconds() -> None:
         for metric, measure in METRICS.items()
     }
     stats.figure([1.0, 0.0], (), kind="share")
-    start = time.perf_counter()
+    start = time.process_time()
     for (_, metric), one in found.items():
         stats.figure(list(one.values()), list(about.values()), kind=METRICS[metric].kind)
     for metric in METRICS:
         stats.holm(
             [stats.compare(a, b, metric, found[a, metric], found[b, metric], about) for a, b in combinations(FOUR, 2)]
         )
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
