@@ -76,7 +76,7 @@ def library_seconds(house: House, *, sample: int = 24, seed: int = 0) -> dict[st
     """Seconds that this machine takes to read and split, and to embed, the whole library: by a sample of it.
 
     "parse" (absent when no sampled file stands where it stood), "embed", "documents", "chunks", and how many of them
-    were "sampled". On one core and one document at a time, so never less than a sync takes.
+    were "sampled". Storing is left out, and so are a sync's worker processes: within a fifth of a sync (decision 0106).
     """
     from openbook.errors import ReadError
     from openbook.ingest.plan import Stored

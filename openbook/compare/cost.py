@@ -275,8 +275,13 @@ def _against(one: Spent, other: Spent, found: Measured, prices: Prices, *, settl
         "questions": questions,
         "verdict": verdict,
         "reason": reason,
-        "sentence": f"{sentence} ({use}): {reason}",
+        "sentence": f"{sentence} ({use}): {reason}{_but(other, found, settled)}",
     }
+
+
+def _but(other: Spent, found: Measured, settled: bool) -> str:
+    """What a saving against an arm that nobody would ship is worth."""
+    return f"; but {other.arm} does not reach the bar" if not settled and _good(other, found) is False else ""
 
 
 def _break_evens(found: Measured, prices: Prices, *, settled: bool) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,13 @@ def test_an_adapter_of_another_model_or_none_is_a_sentence(tuned: Path) -> None:
     with Workspace.open(tuned) as workspace:
         section = timing.measure(workspace.house, [], {}, adapters=["voice@7"])
     assert "voice" in section["adapters_missing"]["voice@7"]
+
+
+def test_without_torch_the_layers_are_not_measured_and_the_reason_names_the_extra(tuned: Path) -> None:
+    script = "import sys; sys.modules['torch'] = None\nfrom openbook.timing import main; main()"
+    order = Order(str(tuned), "tuned", adapter="voice@1", unmerged=True)
+    section = latency.measure([order], command=[sys.executable, "-c", script])
+    assert "pip install 'openbook[finetune]'" in section["adapters_missing"]["voice@1"]
 
 
 def test_an_arm_without_an_adapter_is_a_sentence(desk: Path) -> None:

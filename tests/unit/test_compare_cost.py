@@ -150,6 +150,12 @@ def test_an_arm_below_the_bar_never_pays_and_the_reason_says_so() -> None:
     assert section["break_even_settled"]["tuned"]["verdict"] != "unknown"  # there its failures have a price instead
 
 
+def test_a_saving_against_an_arm_that_nobody_would_ship_says_so() -> None:
+    section = cost(Measured((RAG, replace(TUNED, arm="base", trained=False)), bar=0.6), PRICES)
+    assert section["break_even"]["rag"]["sentence"].endswith("but base does not reach the bar")
+    assert "bar" not in section["break_even_settled"]["rag"]["sentence"]
+
+
 def test_no_arm_is_the_cheapest_when_none_reaches_the_bar() -> None:
     assert cost(Measured((RAG, TUNED), bar=0.9), PRICES)["cheapest"] is None
 
