@@ -7,15 +7,10 @@ Only the copy changes. It lies in a temporary folder, and is gone at the end how
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,20 +20,19 @@ from typing import TYPE_CHECKING, Any
 from openbook.assemble import House
 from openbook.compare import edits as editing
 from openbook.compare import freshness
-from openbook.compare.edits import Edit, Fact
+from openbook.compare.edits import Edit
 from openbook.compare.freshness import ArmFacts, Try
 from openbook.compare.schema import Row
+from openbook.copying import Copy, copied
 from openbook.errors import CompareError, OpenbookError
-from openbook.records import PUBLIC, Answer, Case, Change, Example, Message
-from openbook.seams import Generator, Progress
-from openbook.settings import STATE_DIR, Finetune
+from openbook.records import PUBLIC, Answer, Case, Change
+from openbook.relearning import Retrain, learned_cases, retraining
+from openbook.seams import Progress
 
 if TYPE_CHECKING:
     from openbook.compare.trial import Contender
-    from openbook.finetune.registry import Adapter, Registry
 
-Retrain = Callable[["Copy", Sequence[Edit]], "Retrained"]
-"""Given the copy and what was edited there: train again; raises OpenbookError when it cannot."""
+__all__ = ["RETRAINED", "Retrain", "learned_cases", "retraining", "run"]
 
 RETRAINED = "retrained"
 """The arm that was trained again on what was edited."""
@@ -46,52 +40,6 @@ SYNC = ("save the file", "openbook sync FOLDER")
 TRAIN = ("write examples of the new fact", "openbook finetune", "openbook compare", "openbook adapters promote")
 _MADE = 200
 """Questions made from the library to choose facts from, where the given ones do not suffice."""
-_TIDY = ("lock", "owner", "part")
-"""Ends of names in a library's folder that belong to a process, not to the library."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retrained:
-    """What came of training again."""
-
-    adapter: str
-    """NAME@VERSION in the copy's registry."""
-    kept: int
-    """The adapter's own examples that were learned again."""
-    left_out: int
-    """Of these, taught what an edit had changed."""
-    examples: int
-    """New ones, of the edits."""
-    held: int
-    """Held out to choose the best weights by."""
-
-
-class Copy(House):
-    """A house over a copy of another's library, with that one's models and adapters."""
-
-    def __init__(self, house: House, root: Path) -> None:
-        super().__init__(root, house.settings, notice=house.notice)
-        self._lender = house
-        self._registry = house.adapters
-        self._own: set[str] = set()
-        self._embedder_name = house._embedder_name
-        self.__dict__ |= {name: getattr(house, name) for name in ("embedder", "reranker", "reader")}
-
-    @property
-    def adapters(self) -> Registry:
-        """The lender's adapters, read only; after `adopt` those trained here."""
-        return self._registry
-
-    def adopt(self, registry: Registry) -> None:
-        """From here on, answer with adapters trained in the copy."""
-        self._registry = registry
-        self._own = {one.ref for one in registry.list()}
-
-    def _start(self, key: str, load: Callable[[], Generator]) -> Future[Generator]:
-        return super()._start(key, load) if key in self._own else self._lender._start(key, load)
-
-    def _files(self, name: str, kind: Any) -> Any:
-        return self._lender._files(name, kind)
 
 
 def run(
@@ -118,7 +66,7 @@ def run(
     has it.
     """
     started = time.perf_counter()
-    with _copied(house) as copy:
+    with copied(house) as copy:
         trial = _Trial(copy, contenders_of(copy), on_row)
         planned = trial.plan(edits, trained_cases, cases, seed)
         for done, edit in enumerate(planned):
@@ -131,75 +79,6 @@ def run(
             trial.train(retrain)
         trial.close()
     return freshness.section(replace(trial.outcome(), seconds=time.perf_counter() - started))
-
-
-def learned_cases(house: House, ref: str) -> list[Case]:
-    """The questions that the lessons of an adapter were made from, without those held out; () when it had none."""
-    from openbook.finetune import reading
-
-    folders = [path.parent for path in _lessons_of(house, house.adapters.get(ref))]
-    found: list[Case] = []
-    for folder in dict.fromkeys(folders):
-        try:
-            lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-            apart = {one.document for one in reading.read(folder / "held.jsonl")}
-        except OSError:
-            continue
-        every = (_case(json.loads(line)) for line in lines)
-        found += [one for one in every if one.spans and not any(span.document in apart for span in one.spans)]
-    return found
-
-
-def retraining(house: House, ref: str, *, overrides: dict[str, Any] | None = None, seed: int = 0) -> Retrain:
-    """Trains the adapter `ref` again, as its manifest says, on its own examples and those of the edits.
-
-    Its own that teach what was edited are left out, as a team would do. `overrides` are settings of [finetune]; probes
-    of forgetting are left out unless they name some. Needs openbook[finetune]. What is trained goes into the copy.
-    """
-    adapter = house.adapters.get(ref)
-
-    def train(copy: Copy, edits: Sequence[Edit]) -> Retrained:
-        from openbook.finetune import examples
-        from openbook.finetune.job import Job, new_run
-        from openbook.finetune.registry import Registry
-        from openbook.finetune.run import run as train_job
-
-        own = _own_examples(house, adapter)
-        new = editing.lessons(edits, system=adapter.system or "")
-        kept = [one for one in own if not editing.outdated(one, edits)]
-        settings = Finetune.model_validate({**adapter.manifest["settings"], "probes": 0, **(overrides or {})})
-        learned, held = examples.split(kept, settings.validation, seed=seed) if len(kept) > 1 else (tuple(kept), ())
-        # Held out are its own examples: each edit is to be learned in every wording.
-        held = held or tuple(new[:: len(new) // len(edits)])
-        folder = copy.root / STATE_DIR
-        data, validation = folder / "fresh.jsonl", folder / "fresh-held.jsonl"
-        data.write_text(examples.corrected([*learned, *new]), encoding="utf-8")
-        validation.write_text(examples.corrected(held), encoding="utf-8")
-        job = Job(
-            name=f"{adapter.name[:50]}-fresh",
-            data=(data,),
-            validation=(validation,),
-            test=(),
-            settings=settings,
-            origin={},
-            functions=house.root,
-            model=copy.settings.models.generator,
-            parent=adapter.ref,
-        )
-        registry = Registry(folder / "adapters")
-        made = train_job(
-            job,
-            copy.base_files(),
-            new_run(folder / "runs", job),
-            registry=registry,
-            tools=copy.training_tools(),
-        ).adapter
-        if made is None:
-            raise CompareError(f"training {adapter.ref} again on the edits was stopped")
-        copy.adopt(registry)
-        return Retrained(made.ref, len(learned), len(own) - len(kept), len(new), len(held))
-
-    return train
 
 
 class _Trial:
@@ -475,83 +354,3 @@ def _cpu() -> float:
     """CPU seconds of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-@contextmanager
-def _copied(house: House) -> Iterator[Copy]:
-    """The house over a copy of its library in a temporary folder, which is gone afterwards."""
-    from openbook.library.migration import at_rest
-    from openbook.library.owner import Ownership
-
-    settings = house.settings.library
-    if settings.catalog_url or settings.qdrant_url:
-        raise CompareError(
-            "this library is kept on servers and cannot be copied to be edited; measure how fresh answers are in a "
-            "workspace whose library is its own"
-        )
-    source = house.root / STATE_DIR / "library"
-    if not (source / "catalog.db").exists():
-        raise CompareError(f"there is no library in {str(house.root)!r} yet; make one with: openbook sync FOLDER")
-    with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openbook-fresh-"))).resolve()
-        with ExitStack() as held:
-            if house.open_library is None:
-                held.callback(Ownership(source, brief=True).release)
-            left_out = held.enter_context(at_rest(source, settings=settings))
-            _copy_folder(source, root / STATE_DIR / "library", left_out)
-        copy = Copy(house, root)
-        # Before the folder goes: it is the copy's process that has its files open.
-        stack.callback(copy.close)
-        yield copy
-
-
-def _copy_folder(source: Path, target: Path, left_out: set[str]) -> None:
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        top = left_out if Path(folder) == source else set()
-        return {name for name in names if name in top or name.split(".")[-1] in _TIDY}
-
-    size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
-    free = shutil.disk_usage(target.parents[1]).free
-    if free < size:
-        raise CompareError(
-            f"the library has {size // 2**20} MB and the temporary folder {free // 2**20} MB free, too little for a "
-            "copy; set TMPDIR to a folder with more room"
-        )
-    shutil.copytree(source, target, ignore=ignored)
-
-
-def _lessons_of(house: House, adapter: Adapter) -> list[Path]:
-    run = house.root / STATE_DIR / "runs" / str(adapter.manifest.get("run", "")) / "run.json"
-    try:
-        return [Path(one) for one in json.loads(run.read_text(encoding="utf-8"))["lessons"]]
-    except (OSError, ValueError, KeyError):
-        return []
-
-
-def _own_examples(house: House, adapter: Adapter) -> list[Example]:
-    """What the adapter learned, as its run wrote it down. Raises CompareError when that is gone."""
-    from openbook.finetune import examples
-
-    path = house.root / STATE_DIR / "runs" / str(adapter.manifest.get("run", "")) / "corrected.jsonl"
-    if not path.is_file():
-        raise CompareError(
-            f"the examples of {adapter.ref} are not in this workspace any more ({path.parent.name!r} is gone from its "
-            "runs); train it again to measure how it follows edits"
-        )
-    return list(examples.read([path]).examples)
-
-
-def _case(raw: dict[str, Any]) -> Case:
-    """A case as openbook.lessons writes it down."""
-    from openbook.records import Span
-
-    return Case(
-        question=raw["question"],
-        gold=tuple(raw["gold"]),
-        spans=tuple(Span(**one) for one in raw["spans"]),
-        kind=raw["kind"],
-        history=tuple(Message(**turn) for turn in raw["history"]),
-    )
-
-
-__all__ = ["RETRAINED", "Copy", "Fact", "Retrain", "Retrained", "learned_cases", "retraining", "run"]

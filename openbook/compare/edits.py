@@ -32,6 +32,7 @@ SECTION = 4000
 """Characters of a section that is written a second time; of a longer one only the sentence is."""
 
 _HEADING = re.compile(r"^#{1,6} .*$", re.MULTILINE)
+_TAG = re.compile(r"<\w+[^<>]*>")
 _WORDINGS = (
     "Quick question: {question}",
     "{question} One sentence is enough.",
@@ -202,6 +203,8 @@ def _fact(case: Case, text: str, answers: Sequence[str], chance: random.Random, 
     old = text[place[0] : place[1]]
     sentence = text[inside[0].start : inside[0].end]
     if len(old.split()) > VALUE or len(sentence) > LONGEST or text.count(sentence) != 1 or old == sentence:
+        return None
+    if _TAG.search(sentence):  # a table in HTML is one sentence
         return None
     values = (one for one in answers if len(one.split()) <= VALUE)
     shifted = changed(old, chance)

@@ -84,6 +84,11 @@ def test_a_sentence_that_stands_twice_is_no_fact() -> None:
     assert facts([case("How many?", "42", text)], lambda _: text, chance=random.Random(0)) == []
 
 
+def test_a_table_in_html_is_no_sentence_to_edit() -> None:
+    text = "<table><tr><td>Rooms</td><td>42</td></tr></table>\n"
+    assert facts([case("How many?", "42", text)], lambda _: text, chance=random.Random(0)) == []
+
+
 def test_a_name_becomes_the_name_of_another_answer() -> None:
     text = "Ada Byron leads sales. Grace Hopper leads tools.\n"
     some = [case("Who leads sales?", "Ada Byron", text), case("Who leads tools?", "Grace Hopper", text)]
