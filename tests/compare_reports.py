@@ -7,11 +7,7 @@
 Each gives (Report, cases, rows). The figures of a full report are counted from its rows. Keys of the sections are those
 that the modules of openbook.compare document; whoever reads them must bear that any key is missing:
 
-    freshness   {"edits": [{"kind", "document", "question", "old", "new", "trained",
-                            "arms": {ARM: {"knew_old", "says_new", "says_old", "seconds", "cpu_seconds", "steps": [..],
-                                           "never": reason or ""}}}],
-                 "arms": {ARM: {"new_value_rate": RATE, "stale_value_rate": RATE, "seconds", "cpu_seconds",
-                                "steps": [..], "never"}}}
+    freshness   see openbook.compare.freshness.section
     forgetting  what openbook.finetune.forgetting.Report.as_json gives, by adapter:
                 {ADAPTER: {"probes": {NAME: {"kind", "better", "before", "after", "change", "low", "high", "n", "margin",
                                              "verdict"}}, "regressions": [..], "maybe": [..]}}
@@ -424,7 +420,8 @@ def _pair(a: str, b: str, metric: str, left: Mapping[str, float], right: Mapping
     verdict = "no difference" if holm >= 0.05 else "b" if gap > 0 else "a"
     needed = 0 if holm < 0.05 or not gap else math.ceil(7.85 * (wins + losses) / n / gap**2)
     how = f"{abs(gap) * 100:.0f} points {'above' if gap > 0 else 'below'}"
-    sentence = f"{b} is {how} {a} [{(gap - half) * 100:.0f}, {(gap + half) * 100:.0f}], p = {holm:.3f}, n = {n}"
+    p_text = "< .001" if holm < 0.001 else f"= {holm:.3f}".replace("0.", ".")
+    sentence = f"{b} is {how} {a} [{(gap - half) * 100:.0f}, {(gap + half) * 100:.0f}], p {p_text}, n = {n}"
     if holm >= 0.05:
         sentence = f"no detectable difference between {a} and {b} at n = {n}"
         sentence += f"; {needed} questions would settle it" if needed else ""
@@ -489,31 +486,45 @@ def sections() -> dict[str, Any]:
 
 def _freshness() -> dict[str, Any]:
     never = "weights cannot be edited: a training of 720 s like the last one would be needed"
-    arms = {
+    arms: dict[str, tuple[float, float, float | None, float | None, list[str], str]] = {
         "base": (0.0, 0.0, None, None, [], "it never knew the documents"),
-        "rag": (0.6, 0.0, 1.4, 2.1, ["sync the changed file"], ""),
-        "tuned": (0.0, 0.4, None, None, [], never),
-        "tuned+rag": (0.8, 0.1, 1.4, 2.1, ["sync the changed file"], ""),
+        "rag": (0.6, 0.0, 1.4, 2.1, ["save the file", "openbook sync FOLDER"], ""),
+        "tuned": (0.0, 0.4, None, None, ["write examples of the new fact", "openbook finetune"], never),
+        "tuned+rag": (0.8, 0.1, 1.4, 2.1, ["save the file", "openbook sync FOLDER"], ""),
     }
     edits = [
         {
-            "kind": kind, "document": fact[0], "question": fact[1], "old": fact[2], "new": f"{fact[2]} plus one",
-            "trained": place % 2 == 0,
-            "arms": {
-                arm: {"knew_old": arm != "base", "says_new": new > place / 10, "says_old": stale > place / 10,
-                      "seconds": wall, "cpu_seconds": cpu, "steps": steps, "never": why}
-                for arm, (new, stale, wall, cpu, steps, why) in arms.items()
-            },
+            "id": f"e{place}", "kind": kind, "document": fact[0], "question": fact[1], "old": fact[2],
+            "new": f"{fact[2]} plus one", "trained": place % 2 == 0, "sync_seconds": 0.9, "sync_cpu_seconds": 1.2,
         }
         for place, (kind, fact) in enumerate(zip(("change", "add", "delete", "supersede") * 3, FACTS[:10], strict=False))
     ]  # fmt: skip
+
+    def spent(seconds: float | None) -> dict[str, float] | None:
+        return None if seconds is None else {"median": seconds, "max": 1.8 * seconds, "n": 6}
+
     return {
         "edits": edits,
         "arms": {
-            arm: {"new_value_rate": _rate(new), "stale_value_rate": _rate(stale), "seconds": wall, "cpu_seconds": cpu,
-                  "steps": steps, "never": why}
+            arm: {
+                "label": ARMS[arm][0], "retrieves": "rag" in arm, "steps": steps, "never": why,
+                "price_seconds": 720.0 if arm == "tuned" else wall, "n": 10, "new_value_rate": _rate(new),
+                "stale_value_rate": _rate(stale), "knew_before": _rate(0.6), "by_kind": {}, "trained": None,
+                "untrained": None, "seconds": spent(wall), "cpu_seconds": spent(cpu),
+            }
             for arm, (new, stale, wall, cpu, steps, why) in arms.items()
         },
+        "answers": [
+            {
+                "edit": f"e{place}", "arm": arm, "before": "", "after": "", "knew": True, "new": new > place / 10,
+                "stale": stale > place / 10, "seconds": wall, "cpu_seconds": cpu, "never": why,
+            }
+            for arm, (new, stale, wall, cpu, _, why) in arms.items()
+            for place in range(10)
+        ],
+        "retrained": None,
+        "notes": ["The library had 7 documents."],
+        "seconds": 61.0,
     }  # fmt: skip
 
 
@@ -549,7 +560,10 @@ def _cost() -> dict[str, Any]:
         arm: [c["one_time"] + 24 * c["update"] + 12 * v / 1000 * c["thousand_questions"] for v in volumes]
         for arm, c in _COST_ARMS.items()
     }
-    settled = {arm: [t + 12 * v * (1 - ARMS[arm][4]) * 2.3 for t, v in zip(totals[arm], volumes, strict=True)] for arm in totals}
+    settled = {
+        arm: [t + 12 * v * (1 - ARMS[arm][4]) * 2.3 for t, v in zip(totals[arm], volumes, strict=True)]
+        for arm in totals
+    }
     split = {"base": (0, 0, 0, 0), "rag": (0.01, 0.3, 0, 0), "tuned": (0, 0, 95, 1), "tuned+rag": (0.01, 0.3, 0, 0.31)}
     arms = {
         arm: {

@@ -187,8 +187,8 @@ def _pieces(text: str, marks: Sequence[tuple[int, int, Mark]]) -> Iterator[Piece
     cuts = sorted({0, len(text)} | {min(max(at, 0), len(text)) for low, high, _ in marks for at in (low, high)})
     last: Piece | None = None
     for start, end in pairwise(cuts):
-        over = [mark for low, high, mark in marks if low <= start and end <= high]
-        mark = max(over, key=rank.__getitem__, default="")
+        over: list[Mark] = [mark for low, high, mark in marks if low <= start and end <= high]
+        mark: Mark = max(over, key=rank.__getitem__, default="")
         if last is not None and last.mark == mark:
             last = Piece(last.text + text[start:end], mark)
             continue

@@ -132,6 +132,8 @@ def view(report: Report, cases: Sequence[Case], shown: Sequence[failures.Shown])
         "unmerged": _unmerged(report),
         "edits": _edits(report),
         "fresh_arms": _fresh_arms(report),
+        "fresh_notes": _texts(report, "freshness"),
+        "tuning_notes": _texts(report, "tuning"),
         "tries": _tries(report),
         "style_facts": _facts(mapping(report.sections.get("style"))),
         "judge_facts": _facts(mapping(report.sections.get("judge"))),
@@ -211,11 +213,10 @@ def _spent(report: Report, arms: Sequence[ArmReport]) -> Iterator[Line]:
     ):
         found = [mapping(priced.get(arm.name)).get(name, arm.cost.get(name)) for arm in arms]
         if any(one is not None for one in found):
-            money = (
-                Cell(CSS.get(arm.name, "other"), wording.money(one, currency))
-                for arm, one in zip(arms, found, strict=True)
-            )
-            yield Line("", label, "by the price sheet below", tuple(money))
+            cells = [
+                Cell(CSS.get(arm.name, "other"), wording.money(one, "")) for arm, one in zip(arms, found, strict=True)
+            ]
+            yield Line("", f"{label}, {currency}" if currency else label, "by the price sheet below", tuple(cells))
 
 
 def _kinds(report: Report, arms: Sequence[ArmReport]) -> list[tuple[str, int, list[Cell]]]:
@@ -349,23 +350,29 @@ def _unmerged(report: Report) -> list[tuple[str, str]]:
 
 def _edits(report: Report) -> list[dict[str, Any]]:
     """What was edited and which arms knew of it."""
+    section = mapping(report.sections.get("freshness"))
+    said: dict[str, list[Mapping[str, Any]]] = {}
+    for one in section.get("answers") or ():
+        said.setdefault(str(mapping(one).get("edit", "")), []).append(mapping(one))
     found = []
-    for edit in mapping(report.sections.get("freshness")).get("edits") or ():
-        arms = mapping(mapping(edit).get("arms"))
-        knew = [wording.arm(name) for name in arms if mapping(arms[name]).get("says_new")]
-        stale = [wording.arm(name) for name in arms if mapping(arms[name]).get("says_old")]
+    for edit in section.get("edits") or ():
+        answers = said.get(str(mapping(edit).get("id", "")), [])
         plain = {name: str(mapping(edit).get(name) or "") for name in ("kind", "document", "question", "old", "new")}
+        knew, stale = (
+            [wording.arm(str(one.get("arm", ""))) for one in answers if one.get(name)] for name in ("new", "stale")
+        )
         found.append({**plain, "trained": bool(mapping(edit).get("trained")), "knew": knew, "stale": stale})
     return found
 
 
 def _fresh_arms(report: Report) -> list[dict[str, str]]:
+    """What it took each arm until the right answer came, and why it never came."""
     arms = mapping(mapping(report.sections.get("freshness")).get("arms"))
     return [
         {
             "name": str(name),
-            "seconds": wording.seconds(mapping(of).get("seconds")),
-            "cpu": wording.seconds(mapping(of).get("cpu_seconds")),
+            "seconds": wording.seconds(mapping(mapping(of).get("seconds")).get("median")),
+            "cpu": wording.seconds(mapping(mapping(of).get("cpu_seconds")).get("median")),
             "steps": "; ".join(map(str, mapping(of).get("steps") or ())),
             "never": str(mapping(of).get("never") or ""),
         }
@@ -382,6 +389,12 @@ def _tries(report: Report) -> list[tuple[str, list[Mapping[str, Any]]]]:
         if {"arm", "name", "score"} <= mapping(one).keys():
             found.setdefault(str(one["arm"]), []).append(one)
     return list(found.items())
+
+
+def _texts(report: Report, section: str) -> list[str]:
+    """A section's notes."""
+    notes = mapping(report.sections.get(section)).get("notes")
+    return [str(note) for note in notes] if isinstance(notes, Sequence) and not isinstance(notes, str) else []
 
 
 def _commands(manifest: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
 from openbook.compare import wording
@@ -78,7 +78,7 @@ class _Drawn(NamedTuple):
     title: str
     told: str
     head: tuple[str, ...]
-    table: list[tuple[str, ...]]
+    table: Sequence[tuple[str, ...]]
     height: int
     draw: Callable[[Axes], None]
 
@@ -266,7 +266,7 @@ def freshness(report: Report) -> _Drawn | None:
     """After an edit: is the new value said, and the old one not any more."""
     arms = mapping(mapping(report.sections.get("freshness")).get("arms"))
     rows, table = _Rows(), []
-    for name in [arm for arm in FOUR if arm in arms]:
+    for name in sorted(arms, key=lambda arm: FOUR.index(arm) if arm in FOUR else len(FOUR)):
         rates = [(key, wording.rate(mapping(arms[name]).get(key))) for key in ("new_value_rate", "stale_value_rate")]
         known = [(key == "new_value_rate", rate) for key, rate in rates if rate is not None]
         if known:
@@ -362,8 +362,10 @@ def _svg(name: str, drawn: _Drawn) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Sheet
 
-    look = {
-        "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "axes.edgecolor": _LINE, "text.color": _INK,
+    look: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "svg.hashsalt": name, "font.size": 10, "axes.edgecolor": _LINE, "text.color": _INK,
         "axes.labelcolor": _MUTED, "xtick.color": _MUTED, "ytick.color": _INK, "axes.titlecolor": _INK,
         "axes.unicode_minus": True,
     }  # fmt: skip
