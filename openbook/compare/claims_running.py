@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from openbook.compare import quote
-from openbook.compare.claims_quality import NO_RAG, NO_TUNED, NOTHING, Judged
+from openbook.compare.claims_quality import NO_RAG, NO_TUNED, NOTHING, Judged, Verdict
 from openbook.compare.quote import NAMES, dig, number, rate, said, short
 from openbook.compare.schema import METRICS, Report
 from openbook.compare.weigh import Found
 
 SLIGHT = 2.0
 """Up to how many times slower is "slightly"."""
+TIMED = 20
+"""Answers from which on a median of seconds says something."""
 LARGE = 1000
 """Examples from which on a data set is large."""
 _NO_FRESH = "no fact was edited; run openbook compare without --skip freshness"
@@ -112,6 +114,8 @@ def hard_to_update(found: Found) -> Judged:
 
 def cheaper(found: Found) -> Judged:
     """In money for an acceptable answer, and by volume."""
+    if quote.arm(found.report, "tuned") is None:
+        return "not measured", NO_TUNED
     rag, tuned = _cost(found, "rag"), _cost(found, "tuned")
     mine, other = number(rag.get("acceptable_answer")), number(tuned.get("acceptable_answer"))
     pays = found.pays
@@ -160,8 +164,8 @@ def _slower(found: Found, name: str, missing: str) -> Judged:
     mine, base = _seconds(found.report, name, "total"), _seconds(found.report, "base", "total")
     if mine is None or base is None or base <= 0:
         return "not measured", missing
-    told = f"{mine:.2f} s against {base:.2f} s of base (medians): {mine / base:.1f} times; {_n(found.report, name)}"
-    return ("holds" if 1 < mine / base <= SLIGHT else "does not hold"), told
+    told = f"{mine:.2f} s against {base:.2f} s of base (medians): {mine / base:.1f} times; n = {_n(found.report, name)}"
+    return _timed(found, name, "holds" if 1 < mine / base <= SLIGHT else "does not hold", told)
 
 
 def faster(found: Found) -> Judged:
@@ -169,8 +173,14 @@ def faster(found: Found) -> Judged:
     mine, base = _seconds(found.report, "tuned", "total"), _seconds(found.report, "base", "total")
     if mine is None or base is None or base <= 0:
         return "not measured", NO_TUNED
-    told = f"{mine:.2f} s against {base:.2f} s of base (medians); {_n(found.report, 'tuned')}"
-    return ("holds" if mine < 0.95 * base else "does not hold"), told
+    told = f"{mine:.2f} s against {base:.2f} s of base (medians); n = {_n(found.report, 'tuned')}"
+    return _timed(found, "tuned", "holds" if mine < 0.95 * base else "does not hold", told)
+
+
+def _timed(found: Found, name: str, verdict: Verdict, told: str) -> Judged:
+    if min(_n(found.report, one) for one in (name, "base")) < TIMED:
+        return "not measured", f"{told}: too few to tell"
+    return verdict, told
 
 
 def stays(found: Found) -> Judged:
@@ -276,10 +286,11 @@ def _seconds(report: Report, name: str, step: str) -> float | None:
     return alone if alone is not None else number(dig(arm.seconds, step, "p50")) if arm is not None else None
 
 
-def _n(report: Report, name: str) -> str:
+def _n(report: Report, name: str) -> int:
+    """Answers that a median rests on."""
     alone = number(dig(report.sections.get("latency"), "arms", name, "n"))
     arm = quote.arm(report, name)
-    return f"n = {alone:.0f}" if alone is not None else f"n = {arm.answered if arm is not None else 0}"
+    return round(alone) if alone is not None else arm.answered if arm is not None else 0
 
 
 def _list(value: Any) -> list[Any]:

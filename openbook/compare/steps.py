@@ -106,7 +106,7 @@ def _following(found: Found) -> Step:
         partly = not found.told_to_follow and len(given) < 2
         return Step(question, "unknown" if partly else "yes" if found.told_to_follow else "no", told)
     if found.updates is not None:
-        told = f"The costs are reckoned with {found.updates:g} updates a month"
+        told = f"The costs are reckoned with {found.updates:g} update{'' if found.updates == 1 else 's'} a month"
         if found.updates >= 1:
             told += ", which is taken for yes; if not so: openbook advise --answer facts=rarely"
         return Step(question, "yes" if found.updates >= 1 else "unknown", f"{told}.")
