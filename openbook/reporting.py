@@ -158,9 +158,13 @@ def _with_cost(house: House, options: Options, report: Report, rows: Sequence[Ro
         library=report.sections.get("library") or {},
         updates=updates,
         cases_written=int(facts.get("given", 0)),
-        cases_reviewed=int((facts.get("accepted") or {}).get("shown", 0)),
+        cases_reviewed=_reviewed(facts.get("accepted") or {}),
         **({"endpoints": [arm.name for arm in report.arms]} if away else {}),
     )
     section = cost.cost(found, prices.load(options.prices))
     arms = tuple(replace(arm, cost=cost.of_arm(section, arm.name)) for arm in report.arms)
     return replace(report, arms=arms, sections={**report.sections, "cost": section})
+
+
+def _reviewed(accepted: Mapping[str, Any]) -> int:
+    return int(accepted.get("accepted", 0)) + len(accepted.get("rejected", ()))
