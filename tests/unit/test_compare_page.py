@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from openbook.compare import page
+from openbook.compare.cost import cost
+from openbook.compare.prices import Prices
 from openbook.compare.schema import METRICS, Report
+from openbook.compare.spent import Measured, Spent
 from tests.compare_reports import empty, full, hostile, minimal
 
 VOID = {"meta", "link", "br", "input"}
@@ -173,3 +176,20 @@ def test_colours_of_text_and_plots_have_the_contrast_of_wcag_aa(mode: str) -> No
         for a, b in pairs:
             high, low = sorted((_luminance(of[a]), _luminance(of[b])), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= least, (a, b)
+
+
+def test_costs_stand_on_the_page_as_they_are_reckoned() -> None:
+    report, cases, rows = full()
+    spent = (
+        Spent("base", 0.7, quality=0.05),
+        Spent("rag", 1.5, searches=True, quality=0.56),
+        Spent("tuned+rag", 1.3, searches=True, trained=True, train_seconds=720.0, labelled=60, quality=0.8),
+    )
+    section = cost(Measured(spent, bar=0.6), Prices())
+    report = replace(report, sections={**report.sections, "cost": section})
+    text = " ".join(Elements(page.html(report, cases, rows)).text.split())
+    for arm in section["arms"]:
+        sentence = section["break_even"].get(arm, {}).get("sentence", "")
+        assert sentence in text
+    assert all(note in text for note in section["notes"])
+    assert Prices().rows()[0]["source"] in text
