@@ -373,6 +373,7 @@ def _freshness(work: _Work, frozen: Frozen, chosen: Chosen | None) -> dict[str, 
 
     house, options = work.house, work.options
     asked: list[Case] = []
+    learned = dict.fromkeys((*options.tuned[:1], *options.both[:1]))
 
     def over(copy: House) -> list[Contender]:
         wanted = [arm for arm in FOUR if arm in _wanted(options)]
@@ -389,7 +390,7 @@ def _freshness(work: _Work, frozen: Frozen, chosen: Chosen | None) -> dict[str, 
             house,
             over,
             edits=options.edits,
-            trained_cases=[case for ref in options.both[:1] for case in freshening.learned_cases(house, ref)],
+            trained_cases=[case for ref in learned for case in freshening.learned_cases(house, ref)],
             cases=[case for case in frozen.cases if case.kind == "answerable"],
             seed=options.seed,
             retrain=freshening.retraining(house, options.tuned[0]) if options.retrain and options.tuned else None,
