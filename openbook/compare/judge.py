@@ -69,7 +69,8 @@ def run(
 
     `human` is a JSONL file of {"case", "arm", "right": true or false}; see sheet. Facts: {"model", "n", "unread": how
     many grades could not be read, "controls": {name: mean}, "controls_n", "controls_ok", "kappa": float or None,
-    "n_human", "agreement": share or None, "usable": bool, "sentence", "notes"}. After three failures in a row it is asked no more.
+    "n_human", "agreement": share or None, "usable": bool, "sentence", "notes"}. After three failures in a row it is
+    asked no more.
     Raises CompareError for a broken file of labels.
     """
     by_id = {case.id: case for case in cases}
