@@ -122,7 +122,7 @@ def _style(
     except CompareError as error:
         missing["style"] = str(error)
         return None
-    sections["style"] = {"auc": model.auc, "n": model.n}
+    sections["style"] = {"auc": model.auc, "low": model.low, "high": model.high, "n": model.n}
     return model
 
 
