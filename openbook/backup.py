@@ -15,8 +15,8 @@ from openbook.errors import OpenbookError, UsageError
 from openbook.settings import FILE_NAME, STATE_DIR
 from openbook.workspace import Workspace
 
-_MODELS = ("adapters", "embedders", "rerankers")
-"""Folders of what was trained here; the library may need an embedder among them."""
+_KEPT = ("adapters", "embedders", "rerankers", "reports")
+"""Folders of what was trained and compared here; the library may need an embedder among them."""
 _LEFT_OUT = ("lock", "owner", "part")
 
 
@@ -47,7 +47,7 @@ def write(workspace: Workspace, file: Path) -> int:
             for path in sorted((workspace.state / "library").iterdir()):
                 if path.name not in left_out:
                     archive.add(path, f"{STATE_DIR}/library/{path.name}", filter=_lasting)
-            for part in _MODELS:
+            for part in _KEPT:
                 if (workspace.state / part).is_dir():
                     archive.add(workspace.state / part, f"{STATE_DIR}/{part}", filter=_lasting)
         Path(name).replace(file)

@@ -143,7 +143,9 @@ def expensive(found: Found) -> Judged:
     raw = dig(found.report.sections.get("cost"), "arms", "tuned", "one_time")
     once = number(_cost(found, "tuned").get("one_time"))
     thousand = number(_cost(found, "rag").get("thousand_questions"))
-    if once is None or thousand is None or quote.arm(found.report, "tuned") is None:
+    if quote.arm(found.report, "tuned") is None:
+        return "not measured", NO_TUNED
+    if once is None or thousand is None:
         return "not measured", _NO_COST
     train, label = number(dig(raw, "train")), number(dig(raw, "label"))
     split = (
