@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbook import provenance
+from openbook.assemble import ENDPOINT, EXTRACTIVE
 from openbook.compare.options import Options
 from openbook.errors import CompareError, OpenbookError, UsageError
 from openbook.extras import need
@@ -142,6 +143,8 @@ def compare(
         work.write()
         with work.timed("ask"):
             done = trial.run(frozen.cases, found, store, progress=progress, stopping=stopping)
+        if done.stopped:
+            raise KeyboardInterrupt
         work.missing |= done.missing
         work.notes += done.notes
         _beside(work, frozen, found, chosen, store)
@@ -178,7 +181,8 @@ def _wanted(options: Options) -> list[str]:
 def _with_adapters(house: House, options: Options) -> Options:
     from openbook import contenders as arms
 
-    tuned, both = arms.defaults(house.adapters)
+    local = house.settings.models.generator not in (ENDPOINT, EXTRACTIVE)
+    tuned, both = arms.defaults(house.adapters, base_sha256=house.base_files().sha256) if local else ((), ())
     return replace(options, tuned=options.tuned or tuned, both=options.both or both)
 
 
