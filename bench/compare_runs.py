@@ -99,7 +99,7 @@ TRAININGS = {
 COMPARISONS = {
     "handbook": [
         *("--cases", "questions.jsonl", "--made", "40", "--no-review", "--examples", "voice.jsonl"),
-        *("--conversations", "voice_test.jsonl", "--tuned", _refs("tone"), "--both", _refs("support")),
+        *("--conversations", "voice_test.jsonl", "--tuned", _refs("tone"), "--both", _refs("support"), "--retrain"),
     ],
     "xquad": [
         *("--cases", "questions.jsonl", "--made", "60", "--kind", "answerable", "--kind", "unanswerable"),
@@ -108,7 +108,7 @@ COMPARISONS = {
     ],
     "medical": [
         *("--conversations", "test.jsonl", "--examples", "train.jsonl", "--task", "scorer:score", "--bar", "0.4"),
-        *("--contract", "form.txt", "--tuned", _refs("notes"), "--skip", "freshness"),
+        *("--contract", "form.txt", "--tuned", _refs("notes"), "--both", "notes@1", "--skip", "freshness"),
     ],
 }
 PREPARE = {"handbook": handbook, "xquad": xquad_articles, "medical": medical}
