@@ -29,9 +29,7 @@ def took(folder: Path) -> list[object]:
     manifest = json.loads((folder / "manifest.json").read_text())
     answered = [row for row in rows(folder) if row["answer"] is not None]
     by_arm = {arm: [row for row in answered if row["arm"] == arm] for arm in FOUR}
-    hundred = (
-        sum(fmean(row["answer"]["seconds"]["total"] for row in some) for some in by_arm.values() if some) * 100 / 60
-    )
+    means = [fmean(row["answer"]["seconds"]["total"] for row in some) for some in by_arm.values() if some]
     four = sorted((row for some in by_arm.values() for row in some), key=lambda row: row["at"])
     early, late = four[len(four) // 4 : len(four) // 2], four[-len(four) // 4 :]
     return [
