@@ -17,6 +17,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import xquad
 from bench.reader_data import question_row
@@ -54,9 +55,19 @@ def xquad_articles(folder: Path) -> None:
     settings_file.change(folder / "openbook.toml", {"models.reader": "none"}, why="rag is the untouched model here")
     with Workspace.open(folder) as workspace:
         texts = {info.name: workspace.document(info.name).text for info in workspace.documents()}
-    for name, asked in (("questions.jsonl", xquad.held_out()), ("trained.jsonl", xquad.trained_on())):
-        rows = [question_row(question, texts[f"xquad/{question.paragraph}"]) for question in asked]
-        _write(folder / name, rows)
+    asked = [question_row(one, texts[f"xquad/{one.paragraph}"]) for one in xquad.held_out()]
+    _write(folder / "questions.jsonl", asked)
+    learned = [question_row(one, texts[f"xquad/{one.paragraph}"]) for one in xquad.trained_on()]
+    _write(folder / "trained.jsonl", [_lesson(row) for row in learned])
+
+
+def _lesson(row: dict[str, Any]) -> dict[str, Any]:
+    """A question as the conversation that the reader learned."""
+    turns = [("user", row["question"]), ("assistant", row["quote"])]
+    return {
+        "messages": [{"role": role, "content": content} for role, content in turns],
+        "document": row["document"],
+    }
 
 
 def medical(folder: Path) -> None:

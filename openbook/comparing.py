@@ -223,7 +223,7 @@ def _frozen(work: _Work, review: Ask | None) -> Frozen:
     if cases.sealed(work.folder):
         return cases.read_frozen(work.folder)
     house, options = work.house, work.options
-    training = _training(house, (*options.tuned, *options.both), options.examples, work.notes)
+    training = _training(house, (*options.tuned, *options.both), options, work.notes)
     learned = [one for one in (_library_of(house, ref) for ref in options.both) if one]
     made = options.made if options.made is not None else 0 if options.cases or options.conversations else MADE
     with work.timed("cases"):
@@ -249,19 +249,22 @@ def _text_of(house: House, name: str) -> str | None:
     return document.text if document is not None else None
 
 
-def _training(house: House, refs: Sequence[str], files: Sequence[Path], notes: list[str]) -> list[Example]:
-    """Everything any of the adapters learned from, and the conversations given for few-shot examples."""
+def _training(house: House, refs: Sequence[str], options: Options, notes: list[str]) -> list[Example]:
+    """Everything that adapters learned from, and the conversations given for few-shot examples."""
     from openbook.finetune import examples
 
+    files = (*options.examples, *options.trained_on)
     found: list[Example] = list(examples.read(files).examples) if files else []
     for ref in dict.fromkeys(refs):
-        file = (
-            house.root / STATE_DIR / "runs" / str(house.adapters.get(ref).manifest.get("run", "")) / "corrected.jsonl"
-        )
-        if file.is_file():
+        run = str(house.adapters.get(ref).manifest.get("run", ""))
+        file = house.root / STATE_DIR / "runs" / run / "corrected.jsonl"
+        if run and file.is_file():
             found += examples.read([file]).examples
-        else:
-            notes.append(f"what {ref} was trained on is not in this workspace: its leaks were not looked for")
+        elif not options.trained_on:
+            notes.append(
+                f"what {ref} was trained on is not in this workspace, so leaks were not looked for; "
+                "name it with: --trained-on FILE"
+            )
     return found
 
 
