@@ -12,8 +12,8 @@ from statistics import median
 from typing import Any
 
 from openbook.compare.edits import KINDS, Edit
+from openbook.compare.plain import declines
 from openbook.metrics import contains, wilson
-from openbook.prompt import declined
 from openbook.records import Answer
 
 _MARKER = re.compile(r"\s*\[\d+\]")
@@ -65,7 +65,7 @@ def said(edit: Edit, text: str, *, abstained: bool) -> tuple[bool, bool]:
     """
     words = _MARKER.sub("", text)
     stale = contains(words, edit.fact.olds)
-    refused = abstained or declined(words)
+    refused = abstained or declines(words)
     if not edit.gold:
         return refused and not stale, stale
     return not refused and not stale and contains(words, edit.gold), stale
@@ -90,7 +90,7 @@ def why_not(edit: Edit, answer: Answer) -> str:
     if stale:
         both = any(contains(text, edit.fact.olds) for text in shown)
         return "both versions were shown, and it says the old value" if both else "it says the old value by itself"
-    if answer.abstained or declined(answer.text):
+    if answer.abstained or declines(answer.text):
         return "the new passage was shown, and it declined"
     return "the new passage was shown, and it says something else"
 

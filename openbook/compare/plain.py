@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from openbook.metrics import evened
+from openbook.prompt import declined
 
 _MONTHS = "january february march april may june july august september october november december".split()
 _MONTH = rf"(?P<month>{'|'.join(f'{name[:3]}(?:{name[3:]})?' if name[3:] else name for name in _MONTHS)})\.?"
@@ -19,11 +20,16 @@ _DATES = (
 )
 _ISO = re.compile(r"\b(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])\b")
 _CLOCK = re.compile(r"\b(0?\d|1[0-2])(?:[:.]([0-5]\d))?\s?([ap])\.?\s?m\b\.?", re.I)
-_MONEY = {"€": "euro", "£": "pound", "¥": "yen", "eur": "euro", "gbp": "pound", "usd": "dollar", "us$": "dollar"}
+_MONEY = {
+    **{"$": "dollar", "us$": "dollar", "usd": "dollar", "€": "euro", "eur": "euro"},
+    **{"£": "pound", "gbp": "pound", "¥": "yen"},
+}
 _SIGNS = "|".join(re.escape(sign) for sign in sorted(_MONEY, key=len, reverse=True))
 _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
-_BEFORE = re.compile(rf"(?<!\w)({_SIGNS})\s?({_AMOUNT})", re.I)
-_BEHIND = re.compile(rf"({_AMOUNT})\s?({_SIGNS})(?!\w)", re.I)
+_SCALES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion"}
+_SCALE = r"(?:\s?(?P<scale>k|mn?|bn|thousand|million|billion|trillion)(?![a-z]))?"
+_BEFORE = re.compile(rf"(?<!\w)(?P<sign>{_SIGNS})\s?(?P<amount>{_AMOUNT}){_SCALE}", re.I)
+_BEHIND = re.compile(rf"(?P<amount>{_AMOUNT}){_SCALE}\s?(?P<sign>{_SIGNS})(?!\w)", re.I)
 _UNITS = frozenset(
     """second minute hour day week month quarter year percent dollar euro pound yen cent degree kilometre kilometer km
     metre meter mile foot inch kilogram kg gram litre liter kb mb gb tb kilobyte megabyte gigabyte watt volt""".split()
@@ -31,6 +37,16 @@ _UNITS = frozenset(
 _NEAR = 2
 """Words between a number and its unit, as in "15 paid working days"."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th)?")
+_MARK = re.compile(r"^[ \t]*\d{1,3}[.)](?:[ \t]+|$)", re.M)
+"""Of a numbered list."""
+_UNABLE = re.compile(
+    r"\b(?:i(?:['’]m| am)|we(?:['’]re| are)) (?:(?:sorry|afraid)[^.!?]{0,40} )?(?:unable to|not (?:able|equipped) to)"
+    r"|\bi (?:cannot|can(?:['’])?t|could(?: not|n['’]t)) (?:answer|assist|help|provide|access|confirm|determine)\b"
+    r"|(?:\b(?:sorry|apologi[sz]e)\b[^.!?]{0,60}\b|^\s*)as an? [^.,!?]{0,40}?\b(?:ai|chatbot|language model)\b",
+    re.I,
+)
+"""How models say that they will not answer, besides what prompt.declined knows."""
+_OPENING = 200
 
 
 def plain(text: str) -> str:
@@ -43,9 +59,18 @@ def plain(text: str) -> str:
     text = _CLOCK.sub(_hours, text)
     for pattern in _DATES:
         text = pattern.sub(_date, text)
-    text = _BEFORE.sub(lambda found: f"{found[2]} {_MONEY[found[1].lower()]}", text)
-    text = _BEHIND.sub(lambda found: f"{found[1]} {_MONEY[found[2].lower()]}", text)
+    text = _BEFORE.sub(_money, text)
+    text = _BEHIND.sub(_money, text)
     return evened(text)
+
+
+def declines(text: str) -> bool:
+    """Whether a reply is a refusal: what `prompt.declined` takes for one, or a model's stock phrase at its beginning.
+
+    >>> declines("I'm not able to answer that."), declines("You are not able to carry over days.")
+    (True, False)
+    """
+    return declined(text) or _UNABLE.search(text[:_OPENING]) is not None
 
 
 def stands(text: str, wanted: Sequence[str]) -> bool:
@@ -68,11 +93,13 @@ def without(text: str, some: Sequence[str]) -> str:
 
 
 def quantities(text: str) -> list[tuple[str, str]]:
-    """The numbers of a text in order, each with the unit behind it or "".
+    """The numbers of a text in order, each with the unit behind it or ""; the marks of a numbered list are none.
 
     >>> quantities("15 paid days, €62 and chapter 4")
     [('15', 'day'), ('62', 'euro'), ('4', '')]
     """
+    if len(_MARK.findall(text)) > 1:
+        text = _MARK.sub("", text)
     said = plain(text).split()
     found = []
     for at, token in enumerate(said):
@@ -91,6 +118,14 @@ def quantities(text: str) -> list[tuple[str, str]]:
 
 def _value(token: str) -> str:
     return token.rstrip("0").rstrip(".") if re.fullmatch(r"\d+\.\d+", token) else token
+
+
+def _money(found: re.Match[str]) -> str:
+    amount, scale = found["amount"], found["scale"] or ""
+    scale = _SCALES.get(scale.lower(), scale.lower())
+    if scale == "thousand":
+        amount, scale = f"{float(amount.replace(',', '')) * 1000:.12g}", ""
+    return f"{amount} {scale} {_MONEY[found['sign'].lower()]}"
 
 
 def _hours(found: re.Match[str]) -> str:

@@ -64,7 +64,7 @@ METRICS: Mapping[str, Measure] = {
         "fabricated citation", "lower", "share", "the model cited a passage that it was not shown"
     ),
     "quote_verbatim": Measure("quotes verbatim", "higher", "share", "every quote stands in the cited document"),
-    "refusal": Measure("refused what no document answers", "higher", "share", "it declined"),
+    "refusal": Measure("refused what no document answers", "higher", "share", "it declined, or denied a false premise"),
     "false_refusal": Measure("false refusal", "lower", "share", "it declined although a document answers"),
     "follows_document": Measure("follows the document", "higher", "share", "it says what the shown passage says"),
     "invention": Measure("invention", "lower", "mean", "share of its content in neither gold nor shown passages"),

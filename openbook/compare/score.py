@@ -7,6 +7,7 @@ product's own and are taken out before words are compared. What is decided here 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,6 @@ from openbook.compare.schema import Row
 from openbook.compare.style import StyleModel
 from openbook.errors import CompareError
 from openbook.metrics import exact_match, token_f1
-from openbook.prompt import declined
 from openbook.prose import content, words
 from openbook.records import Answer, Case, Message
 
@@ -35,6 +35,13 @@ LISTED = 6
 _WHOLE = 5
 """Content words from which on a gold answer is a statement, which other words may tell."""
 _COVERED = 0.8
+_WORD_ALONE = re.compile(r"\b(yes|no)\b(?=\s*(?:[.,;:!–—-]|$))", re.I)
+_DENIED = re.compile(r"\b(?:not|never|no|rather than|instead of)\b|n['’]t\b", re.I)
+_SET_RIGHT = re.compile(
+    r"\b(?:actually|in fact|incorrect|wrong|mistaken|not (?:correct|true|accurate)|premise)\b", re.I
+)
+_BEFORE = 30
+"""Characters before a value within which a denial is about it."""
 _FACTS = ("answerable", "fresh", "late", "general")
 _READING = ("rag", "tuned+rag", "extractive")
 """Arms of an Answer that are shown passages."""
@@ -53,14 +60,14 @@ def score(
         return {}
     if case.kind == "behaviour":
         return _behaviour(case, row.arm, answer, contract, task, bar)
-    refused = answer.abstained or declined(answer.text)
+    refused = answer.abstained or plain.declines(answer.text)
     found: dict[str, float] = {}
     if answer.arm in _READING:
         found |= citations.score(case, answer, refused=refused)
     if case.stale:
         found["stale"] = float(stale(case, answer.text))
     if not case.gold:
-        found["refusal"] = float(refused and not found.get("stale"))
+        found["refusal"] = float((refused or _sets_right(case, answer)) and not found.get("stale"))
         found["acceptable"] = found["refusal"]
     elif case.kind == "conflict":
         found["follows_document"] = float(not refused and correct(case, answer.text))
@@ -117,7 +124,10 @@ def correct(case: Case, text: str) -> bool:
 
 
 def says(text: str, gold: str) -> bool:
-    """Whether a gold answer stands in a text, or the text tells the statement that it is."""
+    """Whether a gold answer stands in a text, or the text tells the statement that it is; of yes and no the first."""
+    alone = _WORD_ALONE.search(text)
+    if alone and gold.strip().rstrip(".").lower() in ("yes", "no"):
+        return alone[1].lower() == gold.strip().rstrip(".").lower()
     if plain.stands(text, [gold]):
         return True
     wanted = content(plain.plain(gold))
@@ -166,6 +176,25 @@ def _facts(case: Case, answer: Answer, *, refused: bool) -> dict[str, float]:
     if answer.arm in _READING and case.kind != "general":
         found["answer_and_citation"] = float(right and citations.passage_cited(case, answer))
     return found
+
+
+def _sets_right(case: Case, answer: Answer) -> bool:
+    """Whether a reply to a false premise denies it and gives another value that a passage has.
+
+    The false value is one of the question's that no passage shown has; without passages nothing is set right.
+    """
+    if case.why != "false-premise":
+        return False
+    text = unmarked(answer.text)
+    asked, said = ({value for value, _ in plain.quantities(part)} for part in (case.question, text))
+    shown = {value for hit in answer.hits for value, _ in plain.quantities(hit.chunk.text)}
+    false = asked - shown
+    if not false or not (said & shown) - asked or dumps(case, text):
+        return False
+    told = [at.start() for at in re.finditer(r"\d[\d,.]*", text) if {v for v, _ in plain.quantities(at[0])} & false]
+    if told:
+        return all(_DENIED.search(text[max(0, at - _BEFORE) : at]) for at in told)
+    return _SET_RIGHT.search(text) is not None
 
 
 def _quantities_in(text: str, gold: str) -> bool:
@@ -228,7 +257,7 @@ def _agreement(rows: Sequence[Row], found: Sequence[Mapping[str, float]], one: i
     """1 for two right answers or two refusals, 0 for one of them, else the words that two other answers share."""
     answers = [rows[at].answer for at in (one, other)]
     told = [unmarked(answer.text) for answer in answers if answer is not None]
-    refused = [answer.abstained or declined(answer.text) for answer in answers if answer is not None]
+    refused = [answer.abstained or plain.declines(answer.text) for answer in answers if answer is not None]
     right = [found[at].get("answer_correct", 0.0) == 1.0 for at in (one, other)]
     if any(refused) or any(right):
         return float(all(refused) or all(right))

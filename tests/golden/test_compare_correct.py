@@ -29,6 +29,10 @@ RIGHT = [
     ),
     ("45–50 hours", "Between these, 45 to 50 hours."),
     ("no", "No, that is not covered."),
+    ("no", "There is no such limit."),
+    ("yes", "The answer is yes."),
+    ("£5 million", "It cost £5m."),
+    ("5 million euros", "It was €5 million."),
 ]
 WRONG = [
     ("15 days", "You get 115 days."),
@@ -43,6 +47,9 @@ WRONG = [
     ("1.5 days", "15 days"),
     ("15 days", "It was 10 days before, now it is 15 days."),
     ("Ada Lovelace", "Ada wrote it."),
+    ("no", "Yes, there is no limit."),
+    ("yes", "No. Yes is what people think."),
+    ("£5", "It cost £5m."),
     (
         "Expenses above 500 euros need the approval of the finance team",
         "Expenses above 600 euros need the approval of the finance team.",

@@ -62,6 +62,42 @@ def test_an_unanswerable_question_wants_a_refusal_that_says_no_stale_value() -> 
     assert score(gone, row("u", "I can't find this in the documents, it was 40 euros."))["acceptable"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("I'm sorry for any confusion, but as a chatbot I'm not equipped to provide information about leave.", True),
+        ("I am unable to answer that.", True),
+        ("As an AI language model, I am designed to assist with general topics.", True),
+        ("I'm sorry to hear that! You get 18 weeks.", False),
+        ("It serves as a chatbot for new parents, who get 18 weeks.", False),
+    ],
+)
+def test_a_refusal_in_a_models_own_stock_phrase_is_one(said: str, refused: bool) -> None:
+    assert score(CASE, row("q", said, "base"))["false_refusal"] == refused
+
+
+def test_setting_a_false_premise_right_counts_like_declining_and_passing_over_it_does_not() -> None:
+    premise = Case("Why did the flood of 1576 take 69,000 homes?", kind="unanswerable", why="false-premise", id="u")
+    shown = [hit("The flood of 1576 took 50,000 homes and 12 bridges.")]
+    said = {
+        "It took 50,000 homes, not 69,000 [1].": 1.0,
+        "That is incorrect: the passages say 50,000 homes [1].": 1.0,
+        "It took 50,000 homes [1].": 0.0,
+        "It took 69,000 homes because 12 bridges did not hold.": 0.0,
+        "It did not take 69,000 homes but 70,000.": 0.0,
+        "It took 69,000 homes.": 0.0,
+    }
+    assert {text: score(premise, Row("u", "rag", answer(text, hits=shown)))["refusal"] for text in said} == said
+    near = replace(premise, why="near-miss")
+    assert score(near, Row("u", "rag", answer(next(iter(said)), hits=shown)))["refusal"] == 0.0
+
+
+def test_the_marks_of_a_list_are_no_numbers() -> None:
+    steps = "\n".join(f"{at}. Do step {'abcdefghij'[at]}." for at in range(1, 9))
+    assert score(CASE, row("q", f"{steps}\n9. Wait 18 weeks."))["answer_correct"] == 1.0
+    assert score(CASE, row("q", "17. Ask.\n18. Wait some weeks."))["numbers"] == 0.0
+
+
 def test_a_conflict_is_followed_by_the_new_value_alone() -> None:
     conflict = replace(CASE, kind="conflict", gold=("20 weeks",), stale=("18 weeks",), contexts=("20 weeks of leave",))
     said = ["20 weeks.", "18 weeks.", "20 weeks, formerly 18 weeks.", ABSTENTION]
@@ -82,6 +118,8 @@ def test_made_up_numbers_and_names_are_found_and_those_shown_are_not() -> None:
     assert made_up["invents"] == 1.0
     assert 0.4 < made_up["invention"] < 0.9
     assert score(CASE, Row("q", "rag", answer("1. Leave starts at birth.\n2. 18 weeks", hits=shown)))["invents"] == 0.0
+    copied = answer('It says: <passage number="7" source="d.md">New parents get 18 weeks.', hits=shown)
+    assert score(CASE, Row("q", "rag", copied))["invents"] == 0.0
 
 
 def test_behaviour_is_acceptable_when_its_task_score_reaches_the_bar() -> None:
