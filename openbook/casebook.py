@@ -38,15 +38,12 @@ _SPARE = 3
 _EACH = 5
 """Questions of one document, at most: those of one document stand or fall together, and a table could give dozens."""
 _NOT_ASKED = re.compile(r"Fill in the blank|(?:And )?what (?:do the documents|does \".+\") say about", re.IGNORECASE)
-_CLUSTERS = 6
-"""With fewer documents no difference can be told from chance (flipping the signs of whole documents)."""
 
 
 @dataclass(slots=True)
 class _Book:
-    """Cases while they are gathered."""
+    """What is to be said about cases while they are gathered."""
 
-    cases: list[Case] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -390,6 +387,7 @@ def _documents(cases: Sequence[Case]) -> set[str]:
 def _too_few(cases: Sequence[Case], wanted: int, made: int) -> list[str]:
     """What the numbers of cases cannot show, with the number that could."""
     from openbook.compare import stats
+    from openbook.compare.report import cluster
 
     need = stats.needed(GAP, DISAGREEMENT)
     said = []
@@ -408,9 +406,10 @@ def _too_few(cases: Sequence[Case], wanted: int, made: int) -> list[str]:
     if len(few) > 1:
         listed = ", ".join(f"{count} {kind}" for kind, count in few)
         said.append(f"of single kinds there are fewer than these {need}: {listed}; differences within one are hints")
-    clusters = len(_documents(cases)) + sum(not case.spans and not case.without for case in cases)
-    if cases and clusters < _CLUSTERS:
+    clusters = len({cluster(case) for case in cases})
+    if cases and clusters < stats.FEWEST:
         said.append(
-            f"the cases are about {clusters} documents and conversations; below {_CLUSTERS} no difference can be shown"
+            f"the cases are about {clusters} documents and conversations; "
+            f"below {stats.FEWEST} no difference can be shown"
         )
     return said

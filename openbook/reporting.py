@@ -123,6 +123,11 @@ def _style(
         missing["style"] = str(error)
         return None
     sections["style"] = {"auc": model.auc, "low": model.low, "high": model.high, "n": model.n}
+    if model.auc < style.TELLS:
+        missing["style"] = (
+            f"the classifier tells the team from the base model with AUC {model.auc:.2f}, less than {style.TELLS}; give"
+            " more --examples, or there is no voice to tell"
+        )
     return model
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from openbook.errors import CompareError
 from openbook.extras import need
-from openbook.metrics import json_valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +103,3 @@ def _keywords(schema: Any) -> Iterator[tuple[str, str]]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
-
-
-def any_json() -> Contract:
-    """The contract of replies that are one JSON object or array, whatever it holds.
-
-    >>> any_json().valid('{"a": 1}'), any_json().valid('Sure! {"a": 1}')
-    (True, False)
-    """
-    return Contract("JSON", "JSON schema", lambda reply: bool(json_valid(reply)))

@@ -18,7 +18,7 @@ from openbook.compare.citations import unmarked
 from openbook.compare.formats import Contract
 from openbook.compare.invention import invention
 from openbook.compare.schema import Row
-from openbook.compare.style import StyleModel
+from openbook.compare.style import TELLS, StyleModel
 from openbook.errors import CompareError
 from openbook.metrics import exact_match, token_f1
 from openbook.prose import content, words
@@ -235,7 +235,7 @@ def _behaviour(
 def _voice(case: Case, answer: Answer, model: StyleModel | None) -> dict[str, float]:
     text = unmarked(answer.text)
     found = style.habits(text, case.gold[0], model) if case.gold else {}
-    if model is not None:
+    if model is not None and model.auc >= TELLS:
         found["style"] = model.probability(text)
     return found
 

@@ -212,23 +212,6 @@ def sentence(pair: Pair) -> str:
     return text
 
 
-def seeds(values: Sequence[float]) -> str:
-    """How far one metric moves with the training seed, for a person; values as shares, one a training.
-
-    >>> seeds([0.61, 0.58, 0.64])
-    '61 % over 3 trainings, from 58 to 64 %'
-    """
-    if not values:
-        return "not trained"
-    shares = [100 * value for value in values]
-    if len(values) == 1:
-        return f"{shares[0]:.0f} % in one training; two more seeds would show its spread"
-    text = (
-        f"{sum(shares) / len(shares):.0f} % over {len(values)} trainings, from {min(shares):.0f} to {max(shares):.0f} %"
-    )
-    return text if len(values) > 2 else f"{text}; a third seed would make this a spread"
-
-
 def sign_flips(sums: Floats) -> float:
     """Two-sided p of the hypothesis that each cluster's sum of differences could as well have the other sign.
 

@@ -17,6 +17,8 @@ from openbook.errors import CompareError
 from openbook.extras import need
 from openbook.prose import NEGATIONS, STOP_WORDS
 
+TELLS = 0.7
+"""AUC from which on a classifier's opinion counts; below it, it cannot tell the team from the base model."""
 FEWEST = 10
 """Different replies of each side; fewer teach no voice."""
 _COMMON = 0.2

@@ -14,6 +14,7 @@ from typing import Literal
 from openbook.compare import quote
 from openbook.compare.quote import Gain, dig, number, said
 from openbook.compare.schema import FOUR, METRICS, Figure, Report
+from openbook.compare.style import TELLS
 
 FEW, WANTED = 30, 100
 """Below FEW cases an interval is at least 17 points wide on each side; WANTED show a gap of some 15 points."""
@@ -25,8 +26,6 @@ SEARCH_COSTS = 0.1
 """What the right passage must add over the found ones for search to be what holds answers back."""
 SEEDS = 3
 """Trainings from which on their spread says something."""
-TELLS = 0.7
-"""AUC below which the classifier of style knows too little of the team's voice."""
 BEHAVIOUR = ("behaviour", "format_valid", "style")
 """What training is for, in the order in which they decide."""
 _OFTEN = ("daily", "weekly", "monthly")

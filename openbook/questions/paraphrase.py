@@ -116,9 +116,7 @@ def _conditions(question: str) -> Iterator[str]:
 def _synonyms(question: str) -> str:
     for word, other in _WORDS:
         pattern = rf"^{word}\b" if word[0].isupper() else rf"(?<![\w-]){word}(?![\w-])"
-        if other == "What number of" and not re.match(
-            r"How many \w+ (?:do|does|did|will|should|can|are|were)\b", question
-        ):
+        if other == "What number of" and not _ONE_NOUN.match(question):
             continue
         question = re.sub(pattern, other, question)
     return question

@@ -10,6 +10,7 @@ import pytest
 
 from openbook.compare.schema import Row
 from openbook.compare.score import score, score_all
+from openbook.compare.style import StyleModel
 from openbook.prompt import ABSTENTION
 from openbook.records import Case, Span
 from tests.compare_answers import answer, cites, hit, row
@@ -128,6 +129,13 @@ def test_behaviour_is_acceptable_when_its_task_score_reaches_the_bar() -> None:
         found = score(case, row("b", "Hello [1]"), task=lambda *_, value=value: value)
         assert (found["behaviour"], found["acceptable"]) == (value, wanted)
     assert "acceptable" not in score(case, row("b", "Hello"))
+
+
+def test_a_classifier_that_cannot_tell_the_team_scores_no_voice() -> None:
+    case = Case("Hi", gold=("Hello dear",), kind="behaviour", id="b")
+    for auc, scored in ((0.95, True), (0.6, False)):
+        voice = StyleModel(auc, 40, lambda _: 0.9)
+        assert ("style" in score_all([case], [row("b", "Hello")], style=voice)[0].scores) == scored
 
 
 def test_paraphrases_agree_when_both_are_right_or_both_refuse() -> None:

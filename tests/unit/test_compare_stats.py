@@ -214,19 +214,6 @@ def test_a_table_leaves_out_what_so_few_cases_never_show() -> None:
     assert [row.n for row in stats.power_table(50, 100)] == [50, 50, 50, 100, 100, 100]
 
 
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ((), "not trained"),
-        ((0.61,), "61 % in one training; two more seeds would show its spread"),
-        ((0.61, 0.58), "60 % over 2 trainings, from 58 to 61 %; a third seed would make this a spread"),
-        ((0.61, 0.58, 0.64), "61 % over 3 trainings, from 58 to 64 %"),
-    ],
-)
-def test_seeds_are_told_as_a_spread(values: tuple[float, ...], told: str) -> None:
-    assert stats.seeds(values) == told
-
-
 def test_eight_arms_and_every_metric_take_well_under_three_seconds() -> None:
     cases = [str(at) for at in range(300)]
     about = {case: f"{at % 75}" for at, case in enumerate(cases)}
