@@ -5,12 +5,13 @@ python -m bench.compare_runs xquad FOLDER       XQuAD's six held-out articles, r
 python -m bench.compare_runs medical FOLDER     medical notes out of conversations: a task, hardly any knowledge
 
 Every step is a command line that is printed before it runs; what is there already is not done again. --to prepare stops
-before the trainings, --to train before the comparison.
+before the trainings, --to train before the comparison. --keep copies the newest report, its rows packed, into a folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import shlex
 import shutil
@@ -122,7 +123,21 @@ COMPARISONS = {
         *("--contract", "form.txt", "--tuned", _refs("notes"), "--both", "notes@1", "--skip", "freshness"),
     ],
 }
+AGAIN = {"handbook": [], "xquad": [], "medical": ["--bar", "0.4"]}
 PREPARE = {"handbook": handbook, "xquad": xquad_articles, "medical": medical}
+
+
+def keep(folder: Path, target: Path) -> None:
+    """Copy the newest finished report of a workspace, drawn again by the code as it stands."""
+    newest = max(path.parent for path in (folder / ".openbook" / "reports").glob("*/report.json"))
+    _run(folder, ["compare", "--again", newest.name, *AGAIN[target.name]])
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("report.html", "report.json", "manifest.json", "cases.jsonl", "cases.json"):
+        shutil.copy(newest / name, target / name)
+    for rows in (newest / "rows.jsonl", newest / "fresh" / "rows.jsonl"):
+        if rows.is_file():
+            name = "rows.jsonl.gz" if rows.parent == newest else "fresh-rows.jsonl.gz"
+            (target / name).write_bytes(gzip.compress(rows.read_bytes(), mtime=0))
 
 
 def _workspace(folder: Path, documents: str) -> None:
@@ -149,8 +164,12 @@ def main() -> None:
     parser.add_argument("name", choices=PREPARE)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--to", choices=("prepare", "train", "compare"), default="compare")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="for example docs/results")
     chosen = parser.parse_args()
     folder = chosen.folder.resolve()
+    if chosen.keep and list((folder / ".openbook" / "reports").glob("*/report.json")):
+        keep(folder, chosen.keep / chosen.name)
+        return
     ready = folder / "openbook.toml"
     if not ready.is_file():
         PREPARE[chosen.name](folder)
@@ -163,6 +182,8 @@ def main() -> None:
         complete(folder)
     if chosen.to == "compare":
         _run(folder, ["compare", *COMPARISONS[chosen.name]])
+        if chosen.keep:
+            keep(folder, chosen.keep / chosen.name)
 
 
 if __name__ == "__main__":
