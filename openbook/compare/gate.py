@@ -216,6 +216,8 @@ def _limit(text: str, number: float, unit: str, metric: str, verb: str) -> tuple
             raise UsageError(f"rule {text!r} has points, but {metric} is no share; write a number or a percentage")
         if verb not in ("drops", "rises"):
             raise UsageError(f"rule {text!r} has points without drops or rises; write a bar as {number:g}%")
+        if number >= 100:
+            raise UsageError(f"rule {text!r} can never fail: no share moves by {number:g} points; write fewer")
         return number / 100, "pp"
     if unit in ("%", "percent"):
         if verb not in ("drops", "rises") and not share:

@@ -21,7 +21,7 @@ from openbook.compare.schema import Row
 from openbook.compare.style import TELLS, StyleModel
 from openbook.errors import CompareError
 from openbook.metrics import exact_match, token_f1
-from openbook.prose import content, words
+from openbook.prose import content, sentences, words
 from openbook.records import Answer, Case, Message
 
 Task = Callable[[str, str, Sequence[Message]], float]
@@ -75,9 +75,9 @@ def score(
     else:
         found |= _facts(case, answer, refused=refused)
     if case.kind != "general":
-        made_up = None if refused else invention(case, answer)
-        found["invention"] = made_up.share if made_up is not None else 0.0
-        found["invents"] = float(made_up is not None and bool(made_up.numbers or made_up.names))
+        made_up = invention(case, replace(answer, text=_besides(answer.text)) if refused else answer)
+        found["invention"] = 0.0 if refused else made_up.share
+        found["invents"] = float(bool(made_up.numbers or made_up.names))
     return found
 
 
@@ -156,6 +156,11 @@ def dumps(case: Case, text: str) -> bool:
         return True
     known = {value for part in (case.question, *case.gold) for value, _ in plain.quantities(part)}
     return len({value for value, _ in plain.quantities(text)} - known) > LISTED
+
+
+def _besides(text: str) -> str:
+    """What a refusal says in sentences that do not decline: chat models like to answer all the same."""
+    return "\n".join(one for span in sentences(text) if not plain.declines(one := text[span.start : span.end]))
 
 
 def _facts(case: Case, answer: Answer, *, refused: bool) -> dict[str, float]:

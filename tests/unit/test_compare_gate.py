@@ -165,6 +165,7 @@ def test_a_metric_that_should_be_low_makes_its_lowest_arm_the_best() -> None:
         ("refusl drops > 5pp", "names the metric 'refusl'; use refusal"),
         ("p95 rises > 5pp", "has points, but p95 is no share"),
         ("answer_correct < 5pp", "has points without drops or rises; write a bar as 5%"),
+        ("answer_correct drops > 200pp", "can never fail"),
         ("answer_correct < 60", "shares go from 0 to 1; write 60%"),
         ("answer_correct < 160%", "shares go from 0 to 1"),
         ("p95 > 20%", "has a percentage, but p95 is no share"),

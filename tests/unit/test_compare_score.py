@@ -123,6 +123,17 @@ def test_made_up_numbers_and_names_are_found_and_those_shown_are_not() -> None:
     assert score(CASE, Row("q", "rag", copied))["invents"] == 0.0
 
 
+def test_what_a_refusal_adds_of_its_own_is_an_invention() -> None:
+    shown = [hit(LEAVE)]
+    for said, made_up in (
+        ("The documents do not mention this. In general it is 45 days.", 1.0),
+        ("I can't find this in the documents. New parents get 18 weeks, though.", 0.0),
+        ("I'm sorry, but I'm not able to answer that for Zelda in 1999.", 0.0),
+    ):
+        found = score(CASE, Row("q", "rag", answer(said, hits=shown)))
+        assert (found["false_refusal"], found["invents"], found["invention"]) == (1.0, made_up, 0.0), said
+
+
 def test_behaviour_is_acceptable_when_its_task_score_reaches_the_bar() -> None:
     case = Case("Hi", gold=("Hello dear",), kind="behaviour", id="b")
     for value, wanted in ((0.5, 1.0), (0.49, 0.0)):
