@@ -14,20 +14,18 @@ from openbook.metrics import rank
 from openbook.records import Answer, Case, Citation, Hit
 
 _MARKER = re.compile(r"\s*\[\s*(?:passages?\s*|sources?\s*)?(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\s*\]", re.I)
-_FENCE = re.compile(r"</?passage\b[^<>\n]*>")
-"""Of the prompt, which small models repeat."""
 _QUOTED = re.compile(r"[\"“«]([^\"“”«»]{12,})[\"”»]")
 _SHORTEST = 4
 """Words of a quotation; fewer are a term, not a quotation."""
 
 
 def unmarked(text: str) -> str:
-    """The text without its citation marks and without fences of passages copied from the prompt.
+    """The text without its citation marks.
 
     >>> unmarked("It is 15 days [2]. Founded in [1954]."), unmarked("[1]")
     ('It is 15 days. Founded in [1954].', '')
     """
-    return _MARKER.sub("", _FENCE.sub("", text)).strip()
+    return _MARKER.sub("", text).strip()
 
 
 def score(case: Case, answer: Answer, *, refused: bool) -> dict[str, float]:

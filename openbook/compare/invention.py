@@ -14,6 +14,8 @@ from openbook.compare.plain import quantities
 from openbook.prose import content, sentences, words
 from openbook.records import Answer, Case
 
+_FENCE = re.compile(r"</?passage\b[^<>\n]*>")
+"""Of the prompt, which small models repeat: bad form, but no number or name made up."""
 _NAME = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
@@ -34,7 +36,7 @@ def invention(case: Case, answer: Answer) -> Invention:
     >>> invention(Case("Whom do I ask?", gold=("the 30 days rule",)), said)
     Invention(share=0.4, numbers=(), names=('Zoe',))
     """
-    text = unmarked(answer.text)
+    text = _FENCE.sub("", unmarked(answer.text))
     source = known_text(case, answer)
     known = content(source)
     said = content(text)
@@ -43,11 +45,15 @@ def invention(case: Case, answer: Answer) -> Invention:
     claims = " \n".join(text[span.start : span.end] for span in sentences(text))
     numbers = dict.fromkeys(value for value, _ in quantities(claims) if value not in values)
     every = {word.key for word in words(source)}
+    # a word of a link is one for this pattern only
+    named = {name[0].lower() for name in _NAME.finditer(source)}
     names = dict.fromkeys(
         name[0]
         for span in sentences(text)
         for name in list(_NAME.finditer(text, span.start, span.end))[1:]
-        if name[0][0].isupper() and not {word.key for word in words(name[0]) if not word.stop} <= every
+        if name[0][0].isupper()
+        and name[0].lower() not in named
+        and not {word.key for word in words(name[0]) if not word.stop} <= every
     )
     return Invention(share, tuple(numbers), tuple(names))
 

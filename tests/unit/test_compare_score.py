@@ -123,6 +123,11 @@ def test_made_up_numbers_and_names_are_found_and_those_shown_are_not() -> None:
     assert score(CASE, Row("q", "rag", copied))["invents"] == 0.0
 
 
+def test_a_passage_quoted_with_its_link_invents_nothing() -> None:
+    text = "Besides the [Holiday List](https://git.example/Benefits%20and%20Perks/List.md), there are 15 days."
+    assert score(CASE, Row("q", "rag", answer(text, hits=[hit(text)])))["invents"] == 0.0
+
+
 def test_what_a_refusal_adds_of_its_own_is_an_invention() -> None:
     shown = [hit(LEAVE)]
     for said, made_up in (
