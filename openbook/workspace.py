@@ -430,7 +430,7 @@ class Workspace:
     def compare(
         self, options: Compared | None = None, *, review: Ask | None = None, progress: Progress | None = None
     ) -> Comparison:
-        """Ask the four arms the same frozen cases and report which serves; needs openbook[compare]. See docs/compare.md.
+        """Ask the four arms the same frozen cases; the report says which serves. Needs openbook[compare]. See docs/compare.md.
 
         The report, its rows and its page go to .openbook/reports/ID; a comparison that was stopped goes on when called
         with the same options. `review` is asked about some of the cases that are made from the library.
