@@ -430,9 +430,9 @@ class Workspace:
     def compare(
         self, options: Compared | None = None, *, review: Ask | None = None, progress: Progress | None = None
     ) -> Comparison:
-        """Ask the four arms the same frozen cases; the report says which serves. Needs openbook[compare]. See docs/compare.md.
+        """Ask the four arms the same frozen cases; the report says which serves. See docs/compare.md.
 
-        The report, its rows and its page go to .openbook/reports/ID; a comparison that was stopped goes on when called
+        Needs openbook[compare]. The report, its rows and its page go to .openbook/reports/ID; a comparison that was stopped goes on when called
         with the same options. `review` is asked about some of the cases that are made from the library.
         Raises CompareError, UsageError.
         """
