@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from openbook.metrics import evened
 from openbook.prompt import declined
@@ -27,6 +28,8 @@ _MONEY = {
 _SIGNS = "|".join(re.escape(sign) for sign in sorted(_MONEY, key=len, reverse=True))
 _AMOUNT = r"\d[\d,]*(?:\.\d+)?"
 _SCALES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion"}
+_ZEROS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_COUNTED = re.compile(rf"\b(\d{{1,15}}(?:\.\d{{1,6}})?) ({'|'.join(_ZEROS)})\b")
 _SCALE = r"(?:\s?(?P<scale>k|mn?|bn|thousand|million|billion|trillion)(?![a-z]))?"
 _BEFORE = re.compile(rf"(?<!\w)(?P<sign>{_SIGNS})\s?(?P<amount>{_AMOUNT}){_SCALE}", re.I)
 _BEHIND = re.compile(rf"(?P<amount>{_AMOUNT}){_SCALE}\s?(?P<sign>{_SIGNS})(?!\w)", re.I)
@@ -50,7 +53,7 @@ _OPENING = 200
 
 
 def plain(text: str) -> str:
-    """The text with dates as "5 march 2024", clock times as "17 30", amounts as "62 euro", then evened.
+    """The text with dates as "5 march 2024", clock times as "17 30", amounts as "62 euro", then evened and written out.
 
     >>> plain("By March 5th, 2024, at 5:30 p.m., pay €62"), plain("2024-03-05")
     ('by 5 march 2024 at 17 30 pay 62 euro', '5 march 2024')
@@ -61,7 +64,7 @@ def plain(text: str) -> str:
         text = pattern.sub(_date, text)
     text = _BEFORE.sub(_money, text)
     text = _BEHIND.sub(_money, text)
-    return evened(text)
+    return _COUNTED.sub(_count, evened(text))
 
 
 def declines(text: str) -> bool:
@@ -123,9 +126,11 @@ def _value(token: str) -> str:
 def _money(found: re.Match[str]) -> str:
     amount, scale = found["amount"], found["scale"] or ""
     scale = _SCALES.get(scale.lower(), scale.lower())
-    if scale == "thousand":
-        amount, scale = f"{float(amount.replace(',', '')) * 1000:.12g}", ""
     return f"{amount} {scale} {_MONEY[found['sign'].lower()]}"
+
+
+def _count(found: re.Match[str]) -> str:
+    return f"{(Decimal(found[1]) * 10 ** _ZEROS[found[2]]).normalize():f}"
 
 
 def _hours(found: re.Match[str]) -> str:

@@ -32,6 +32,8 @@ RIGHT = [
     ("no", "There is no such limit."),
     ("yes", "The answer is yes."),
     ("£5 million", "It cost £5m."),
+    ("$1.5 million", "It cost $1,500,000."),
+    ("16,000 people", "About 16 thousand people came."),
     ("5 million euros", "It was €5 million."),
 ]
 WRONG = [

@@ -123,6 +123,11 @@ def test_made_up_numbers_and_names_are_found_and_those_shown_are_not() -> None:
     assert score(CASE, Row("q", "rag", copied))["invents"] == 0.0
 
 
+def test_a_number_is_right_only_in_its_own_order_of_magnitude() -> None:
+    case = replace(CASE, gold=("62 euros",))
+    assert [score(case, row("q", text))["numbers"] for text in ("€62", "62 million euros", "€62k")] == [1.0, 0.0, 0.0]
+
+
 def test_a_passage_quoted_with_its_link_invents_nothing() -> None:
     text = "Besides the [Holiday List](https://git.example/Benefits%20and%20Perks/List.md), there are 15 days."
     assert score(CASE, Row("q", "rag", answer(text, hits=[hit(text)])))["invents"] == 0.0
