@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from openbook.compare import phrases, quote, steps
 from openbook.compare.quote import NAMES, said, short, upper
 from openbook.compare.schema import FOUR, Advice, Figure, Recommended, Report
+from openbook.compare.stats import HOPELESS, about
 from openbook.compare.weigh import BEHAVIOUR, FEW, HARM, RECALL, SEARCH_COSTS, SEEDS, WANTED, Found
 
 _ACTION: Mapping[Recommended, str] = {
@@ -75,7 +76,11 @@ def _action(found: Found, recommend: Recommended) -> str:
         return "Keep to the prompt alone for now"
     value = found.of(arm)
     missed = found.bar is not None and value is not None and not found.meets(value)
-    return _BELOW[arm] if missed and arm in _BELOW else _ACTION[recommend]
+    if not missed or arm not in _BELOW:
+        return _ACTION[recommend]
+    goal = quote.goal(found.bar or 0, found.metric)
+    unsure = "" if found.surely_misses(value) else ", not beyond chance"
+    return f"{_BELOW[arm]} of {goal}{unsure}"
 
 
 def _decide(found: Found) -> tuple[Recommended, str]:
@@ -238,10 +243,10 @@ def _would_change(found: Found, recommend: Recommended) -> tuple[str, ...]:
     changes = [own[recommend]]
     for name, over in (("tuned+rag", "rag"), ("rag", "base"), ("tuned", "base")):
         gain = found.gain(name, over)
-        if gain is not None and not gain.better and not gain.worse and gain.needed > gain.n:
+        if gain is not None and not gain.better and not gain.worse and gain.n < gain.needed <= HOPELESS:
             changes.append(
-                f"{gain.needed:,} questions instead of {gain.n}: a difference between {NAMES[name]} and {NAMES[over]} "
-                "of the size seen would then show."
+                f"About {about(gain.needed):,} questions instead of {gain.n}: a difference between {NAMES[name]} and "
+                f"{NAMES[over]} of the size seen would then show."
             )
     if recommend == "both" and len(found.seeds) < SEEDS:
         changes.append(

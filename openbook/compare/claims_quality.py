@@ -13,8 +13,6 @@ from openbook.metrics import wilson
 Verdict = Literal["holds", "does not hold", "not measured"]
 Judged = tuple[Verdict, str]
 
-NOTHING = 0.05
-"""A gain surely below this counts as none."""
 NO_TUNED = "the arm tuned was not measured; train an adapter with: openbook finetune EXAMPLES"
 NO_RAG = "the arm rag was not measured; run: openbook compare"
 _INVENTED = ("invents", "invention", "fabricated_citation")
@@ -46,7 +44,7 @@ def into_weights(found: Found) -> Judged:
     tuned, base = _counted(known["tuned"]), _counted(known["base"])
     if tuned is None:
         own = found.of("tuned")
-        beside = "" if own is None else f"; of facts it never saw: {said(own, found.metric)}"
+        beside = "" if own is None else f"; over all cases: {said(own, found.metric)}"
         return "not measured", f"no fact that training saw was asked of tuned without documents{beside}"
     told = f"of the facts in its training data tuned knows {said(tuned, 'answer_correct')}"
     if base is None:
@@ -79,18 +77,23 @@ def best_for_facts(found: Found) -> Judged:
     told = "; ".join(map(str, over))
     if all(one.better for one in over):
         return "holds", told
-    return ("does not hold", told) if any(one.worse or one.high < NOTHING for one in over) else ("not measured", told)
+    return ("does not hold", told) if any(one.nothing for one in over) else ("not measured", told)
 
 
 def best_for_tone(found: Found) -> Judged:
     """By the first of format, score and voice that was measured."""
     seen = [one for metric in BEHAVIOUR if (one := gain(found.report, "tuned", "base", metric))]
     if not seen:
-        return "not measured", f"no behaviour case was asked of tuned and base; {NO_TUNED}"
+        if quote.arm(found.report, "tuned") is None:
+            return "not measured", NO_TUNED
+        return (
+            "not measured",
+            "no example conversation was asked of tuned and base; name held-out ones with --conversations",
+        )
     told = "; ".join(f"{METRICS[one.metric].label}: {one}" for one in seen)
     if any(one.better for one in seen) and not any(one.worse for one in seen):
         return "holds", told
-    return ("does not hold", told) if all(one.high < NOTHING for one in seen) else ("not measured", told)
+    return ("does not hold", told) if all(one.nothing for one in seen) else ("not measured", told)
 
 
 def consistent(found: Found) -> Judged:
@@ -104,7 +107,7 @@ def traceable(found: Found) -> Judged:
     if cited is None:
         return "not measured", "no case names the passage that holds its answer; give cases with spans"
     told = f"RAG cites a right passage in {said(cited, 'citation_recall')}"
-    told += f"; {short(precise, 'citation_precision')} of its citations are right" if precise else ""
+    told += f"; citation precision {short(precise, 'citation_precision')}" if precise else ""
     if cited.low > 0.5:
         return "holds", told
     return ("does not hold", told) if cited.high < 0.5 else ("not measured", f"{told}: too few to tell")
@@ -129,10 +132,10 @@ def needs_search(found: Found) -> Judged:
         max(0, counts.get(name, 0)) for name in ("retrieved-right", "retrieved-wrong", "missed-right", "missed-wrong")
     )
     if not right + wrong or not lucky + missed:
-        return (
-            "not measured",
-            "search found every passage or no case names one, so a miss could not be watched: 0 misses",
-        )
+        if right + wrong:
+            seen = right + wrong
+            return "not measured", f"search found the right passage for all {seen} questions: no miss could be watched"
+        return "not measured", "search never found a passage that a case names, or no case names one"
     with_it, without = _share(right, right + wrong), _share(lucky, lucky + missed)
     told = (
         f"with the right passage shown RAG is right in {said(with_it, 'answer_correct')}, without it in "
@@ -154,7 +157,7 @@ def both_best(found: Found) -> Judged:
     told = "; ".join(map(str, others))
     if all(one.better for one in others):
         return "holds", told
-    if any(one.worse or one.high < NOTHING for one in others if one.over != "base"):
+    if any(one.nothing for one in others if one.over != "base"):
         return "does not hold", told
     return "not measured", told
 
@@ -182,7 +185,7 @@ def _gained(found: Found, name: str, over: str, metric: str, missing: str) -> Ju
         told = f"{told} ({short(mine, metric)} against {short(other, metric)})"
     if one.better:
         return "holds", told
-    return ("does not hold", told) if one.worse or one.high < NOTHING else ("not measured", told)
+    return ("does not hold", told) if one.nothing else ("not measured", told)
 
 
 def _apart(mine: Figure, other: Figure, metric: str) -> Judged:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from openbook.compare import quote
-from openbook.compare.claims_quality import NO_RAG, NO_TUNED, NOTHING, Judged, Verdict
-from openbook.compare.quote import NAMES, dig, number, rate, said, short
+from openbook.compare import quote, wording
+from openbook.compare.claims_quality import NO_RAG, NO_TUNED, Judged
+from openbook.compare.quote import NAMES, NOTHING, dig, number, rate, said, short
 from openbook.compare.schema import METRICS, Report
 from openbook.compare.weigh import Found
 
@@ -46,7 +46,11 @@ def needs_training(found: Found) -> Judged:
         return "not measured", NO_TUNED
     parts = dig(found.report.sections.get("cost"), "arms", "tuned", "one_time")
     train, label = number(dig(parts, "train")), number(dig(parts, "label"))
-    spent = f"; {_money(found, train)} of machine and {_money(found, label)} of labelling" if train and label else ""
+    spent = (
+        f"; {_money(found, train)} of machine and {_money(found, label)} of labelling"
+        if train is not None and label is not None
+        else ""
+    )
     return "holds", f"tuned is {arm.adapter or arm.model or 'a trained model'}{spent}; {arm.answered} answers"
 
 
@@ -94,7 +98,7 @@ def _updated(found: Found, name: str) -> Judged:
     expected = usual.low if usual is not None else 0.5
     if stale.low > NOTHING or new.high < expected:
         return "does not hold", told
-    return ("holds", told) if new.value >= expected and stale.value <= 0.1 else ("not measured", f"{told}: undecided")
+    return ("holds", told) if new.value >= expected and new.low > stale.high else ("not measured", f"{told}: undecided")
 
 
 def hard_to_update(found: Found) -> Judged:
@@ -126,8 +130,8 @@ def cheaper(found: Found) -> Judged:
         parts.append(f"an acceptable answer costs {_money(found, mine)} with RAG, {_money(found, other)} with tuned")
     if pays.verdict != "unknown":
         when = {
-            "always": "at 0 or more questions a month tuned costs less than RAG",
-            "never": "at 0 or more questions a month tuned never costs less than RAG",
+            "always": "tuned never costs more than RAG",
+            "never": "tuned never pays against RAG",
         }.get(pays.verdict, f"tuned costs less than RAG {pays.verdict} {pays.questions or 0:,.0f} questions a month")
         parts.append(f"{when}{f' ({pays.reason})' if pays.reason else ''}")
     told = "; ".join(parts)
@@ -139,22 +143,18 @@ def cheaper(found: Found) -> Judged:
 
 
 def expensive(found: Found) -> Judged:
-    """Compared with what a thousand questions cost."""
+    """What tuning adds (the checks are paid for every arm), compared with what a thousand questions cost."""
     raw = dig(found.report.sections.get("cost"), "arms", "tuned", "one_time")
-    once = number(_cost(found, "tuned").get("one_time"))
     thousand = number(_cost(found, "rag").get("thousand_questions"))
     if quote.arm(found.report, "tuned") is None:
         return "not measured", NO_TUNED
-    if once is None or thousand is None:
-        return "not measured", _NO_COST
     train, label = number(dig(raw, "train")), number(dig(raw, "label"))
-    split = (
-        f" ({_money(found, train)} of machine, {_money(found, label)} of labelling)"
-        if train is not None and label is not None
-        else ""
-    )
-    told = f"tuned costs {_money(found, once)} once{split}; 1,000 questions to RAG cost {_money(found, thousand)}"
-    return ("holds" if once > thousand else "does not hold"), told
+    unknown = dig(found.report.sections.get("cost"), "arms", "tuned", "unmeasured")
+    if thousand is None or train is None or label is None or "training" in _list(unknown):
+        return "not measured", _NO_COST
+    told = f"tuning costs {_money(found, train)} of machine and {_money(found, label)} of labelling once"
+    told += f"; 1,000 questions to RAG cost {_money(found, thousand)}"
+    return ("holds" if train + label > thousand else "does not hold"), told
 
 
 def slightly_slower(found: Found) -> Judged:
@@ -167,7 +167,7 @@ def _slower(found: Found, name: str, missing: str) -> Judged:
     if mine is None or base is None or base <= 0:
         return "not measured", missing
     told = f"{mine:.2f} s against {base:.2f} s of base (medians): {mine / base:.1f} times; n = {_n(found.report, name)}"
-    return _timed(found, name, "holds" if 1 < mine / base <= SLIGHT else "does not hold", told)
+    return _timed(found, name, lambda ratio: 1 < ratio <= SLIGHT, mine / base, told)
 
 
 def faster(found: Found) -> Judged:
@@ -176,13 +176,19 @@ def faster(found: Found) -> Judged:
     if mine is None or base is None or base <= 0:
         return "not measured", NO_TUNED
     told = f"{mine:.2f} s against {base:.2f} s of base (medians); n = {_n(found.report, 'tuned')}"
-    return _timed(found, "tuned", "holds" if mine < 0.95 * base else "does not hold", told)
+    return _timed(found, "tuned", lambda ratio: ratio < 0.95, mine / base, told)
 
 
-def _timed(found: Found, name: str, verdict: Verdict, told: str) -> Judged:
+def _timed(found: Found, name: str, holds: Callable[[float], bool], ratio: float, told: str) -> Judged:
+    """By the process of its own; undecided where all the answers of the comparison say otherwise."""
     if min(_n(found.report, one) for one in (name, "base")) < TIMED:
         return "not measured", f"{told}: too few to tell"
-    return verdict, told
+    mine, base = (quote.arm(found.report, one) for one in (name, "base"))
+    all_mine, all_base = (number(dig(one.seconds, "total", "p50")) if one else None for one in (mine, base))
+    if mine and all_mine is not None and all_base and holds(all_mine / all_base) != holds(ratio):
+        told += f"; over all {mine.answered} answers {all_mine:.2f} s against {all_base:.2f} s"
+        return "not measured", f"{told}: undecided"
+    return ("holds" if holds(ratio) else "does not hold"), told
 
 
 def stays(found: Found) -> Judged:
@@ -226,7 +232,7 @@ def _forgot(found: Found, adapter: str, *, forgets: bool) -> Judged:
             )
     if not told:
         return "not measured", f"{adapter or 'the adapter'} was not probed; train with finetune.probes above 0"
-    sentence = f"{adapter}: {'; '.join(told)}"
+    sentence = f"by the probes of {adapter}: {'; '.join(told)}"
     if fell:
         return ("holds" if forgets else "does not hold"), sentence
     if noisy:
@@ -242,9 +248,10 @@ def no_examples(found: Found) -> Judged:
     arm = quote.arm(found.report, "rag")
     if arm is not None and arm.adapter:
         return "not measured", f"RAG ran with the trained reader {arm.adapter}: {said(value, found.metric)}"
-    tries = _list(dig(found.report.sections.get("tuning"), "rag"))
-    shown = next((n for one in tries if dig(one, "chosen") is True and (n := number(dig(one, "examples")))), 0)
-    told = f"RAG reaches {said(value, found.metric)} with {shown:.0f} of your examples in its prompt"
+    tries = _list(dig(found.report.sections.get("tuning"), "tries"))
+    chosen = next((one for one in tries if dig(one, "arm") == "rag" and dig(one, "chosen") is True), None)
+    shown = len(_list(dig(chosen, "places")))
+    told = f"RAG reaches {said(value, found.metric)} with {shown} of your examples in its prompt"
     return ("does not hold" if shown else "holds"), told
 
 
@@ -276,9 +283,7 @@ def _money(found: Found, amount: float | None) -> str:
     currency = next(
         (one for key in ("currency", "unit") if isinstance(one := dig(found.report.sections.get("cost"), key), str)), ""
     )
-    return (
-        f"{amount or 0:,.2g} {currency}".strip() if abs(amount or 0) < 1 else f"{amount or 0:,.2f} {currency}".strip()
-    )
+    return wording.money(amount, currency).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _seconds(report: Report, name: str, step: str) -> float | None:

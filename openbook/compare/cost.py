@@ -35,6 +35,7 @@ from typing import Any, Literal
 from openbook.compare.prices import UNITS, Prices
 from openbook.compare.schema import FOUR
 from openbook.compare.spent import COSTED, Measured, Spent, measured, outcomes
+from openbook.compare.wording import arm
 
 __all__ = ["COSTED", "Measured", "Spent", "break_even", "cost", "measured", "of_arm", "outcomes"]
 
@@ -246,28 +247,30 @@ def _eligible(spent: Spent, found: Measured, settled: bool) -> bool:
 def _against(one: Spent, other: Spent, found: Measured, prices: Prices, *, settled: bool) -> dict[str, Any]:
     """From which volume on one is cheaper than other, in words too."""
     said: dict[str, Any] = {"against": other.arm, "questions": None}
-    open_parts = [f"{part} of {spent.arm}" for spent in (one, other) for part in _unmeasured(spent)]
+    me, they = arm(one.arm), arm(other.arm)
+    open_parts = [f"{part} of {arm(spent.arm)}" for spent in (one, other) for part in _unmeasured(spent)]
     if open_parts:
         reason = f"not measured: {', '.join(open_parts)}"
-        return {**said, "verdict": "unknown", "reason": reason, "sentence": f"{one.arm} against {other.arm}: {reason}"}
+        return {**said, "verdict": "unknown", "reason": reason, "sentence": f"{me} against {they}: {reason}"}
     if not settled and _good(one, found) is False:
-        reason = f"it does not reach the bar: {one.quality:.2f} of {found.bar:.2f}"
-        return {**said, "verdict": "never", "reason": reason, "sentence": f"{one.arm} never pays: {reason}"}
+        reason = f"it does not reach the bar, {one.quality:.2f} where {found.bar:.2f} are wanted"
+        return {**said, "verdict": "never", "reason": reason, "sentence": f"{me} never pays: {reason}"}
     mine, theirs = (_lines(spent, found, prices)[settled] for spent in (one, other))
     verdict, questions = break_even(mine, theirs)
     if verdict == "until" and not questions:
         verdict, questions = "never", None
-    use = f"{prices.updates_month:g} updates a month over {prices.months:g} months"
+    updates = f"{prices.updates_month:g} update{'' if prices.updates_month == 1 else 's'}"
+    use = f"{updates} a month over {prices.months:g} months"
     if settled:
         use += ", people doing again what fails"
     a_month = f"{questions or 0:,} questions a month"
     more = "more" if mine.question > theirs.question else "no less"
     keep = "more" if mine.fixed > theirs.fixed else "as much"
     sentence, reason = {
-        "always": (f"{one.arm} never costs more than {other.arm}", "it costs no more to keep and no more a question"),
-        "from": (f"{one.arm} costs less than {other.arm} from {a_month} on", "it saves with every question"),
-        "until": (f"{one.arm} costs less than {other.arm} up to {a_month}", "it costs more a question"),
-        "never": (f"{one.arm} never costs less than {other.arm}", f"it costs {more} a question and {keep} to keep"),
+        "always": (f"{me} never costs more than {they}", "it costs no more to keep and no more a question"),
+        "from": (f"{me} costs less than {they} from {a_month} on", "it saves with every question"),
+        "until": (f"{me} costs less than {they} up to {a_month}", "it costs more a question"),
+        "never": (f"{me} never costs less than {they}", f"it costs {more} a question and {keep} to keep"),
         "unknown": ("", ""),
     }[verdict]
     return {
@@ -281,7 +284,7 @@ def _against(one: Spent, other: Spent, found: Measured, prices: Prices, *, settl
 
 def _but(other: Spent, found: Measured, settled: bool) -> str:
     """What a saving against an arm that nobody would ship is worth."""
-    return f"; but {other.arm} does not reach the bar" if not settled and _good(other, found) is False else ""
+    return f"; but {arm(other.arm)} does not reach the bar" if not settled and _good(other, found) is False else ""
 
 
 def _break_evens(found: Measured, prices: Prices, *, settled: bool) -> dict[str, dict[str, Any]]:
@@ -351,8 +354,8 @@ def _notes(found: Measured, prices: Prices, questions: float) -> list[str]:
     for spent in found.arms:
         missing = list(_unmeasured(spent))
         if missing:
-            notes.append(f"not measured for {spent.arm}, so counted as nothing: {', '.join(missing)}")
+            notes.append(f"not measured for {arm(spent.arm)}, so counted as nothing: {', '.join(missing)}")
         busy = questions * (spent.question_seconds or 0.0) / (730 * 3600)
         if busy > 1:
-            notes.append(f"{questions:g} questions a month keep {ceil(busy)} such machines busy with {spent.arm}")
+            notes.append(f"{questions:g} questions a month keep {ceil(busy)} such machines busy with {arm(spent.arm)}")
     return notes

@@ -199,12 +199,17 @@ def _spent(report: Report, arms: Sequence[ArmReport]) -> Iterator[Line]:
             slow = f"p95 {wording.seconds(total['p95'])}" if "p95" in total else ""
             cells.append(Cell(CSS.get(arm.name, "other"), wording.seconds(total.get("p50")), note=slow))
         yield Line("", "time of an answer", "median, wall time on this machine", tuple(cells))
-    if any(arm.memory_mb for arm in arms):
+    alone = mapping(mapping(report.sections.get("latency")).get("arms"))
+    peaks = [mapping(alone.get(arm.name)).get("peak_mb") for arm in arms]
+    told = "peak, each arm in a process of its own"
+    if not any(peaks):
+        peaks, told = [arm.memory_mb for arm in arms], "of the one process that asked all arms, so much the same"
+    if any(peaks):
         memory = [
-            Cell(CSS.get(a.name, "other"), f"{a.memory_mb:,.0f}\N{NO-BREAK SPACE}MB" if a.memory_mb else wording.NONE)
-            for a in arms
+            Cell(CSS.get(arm.name, "other"), f"{peak:,.0f}\N{NO-BREAK SPACE}MB" if peak else wording.NONE)
+            for arm, peak in zip(arms, peaks, strict=True)
         ]
-        yield Line("", "memory", "most resident memory seen after an answer", tuple(memory))
+        yield Line("", "memory", told, tuple(memory))
     currency = str(mapping(report.sections.get("cost")).get("currency", ""))
     priced = mapping(mapping(report.sections.get("cost")).get("arms"))
     for name, label in (
@@ -312,6 +317,7 @@ def _cost(report: Report) -> dict[str, Any] | None:
                 "how": str(mapping(mapping(found).get("update")).get("how", "")),
                 "thousand": wording.money(mapping(found).get("thousand_questions"), currency),
                 "acceptable": wording.money(mapping(found).get("acceptable_answer"), currency),
+                "settled": wording.money(mapping(found).get("settled_question"), currency),
                 "range": f"{wording.money(low, '')}\N{EN DASH}{wording.money(high, '')}" if known else "",
                 "unmeasured": ", ".join(map(str, mapping(found).get("unmeasured") or ())),
                 "even": str(even.get("sentence") or ""),
@@ -336,7 +342,7 @@ def _cost(report: Report) -> dict[str, Any] | None:
 
 
 def _swing(value: Mapping[str, Any]) -> tuple[str, str]:
-    cheapest = value.get("cheapest_settled") or value.get("cheapest")
+    cheapest = value.get("cheapest_settled")
     return f"\N{MULTIPLICATION SIGN}{value.get('factor', 1):g}", wording.arm(
         str(cheapest)
     ) if cheapest else wording.NONE

@@ -176,6 +176,7 @@ def cost(report: Report) -> _Drawn | None:
     lines = {
         arm: values for arm, values in totals.items() if arm in FOUR and len(values) == len(volumes) and any(values)
     }
+    events = [(arm, volume) for arm, volume in events if arm in lines]
     if len(volumes) < 2 or not lines:
         return None
     currency = str(section.get("currency", ""))
@@ -195,13 +196,15 @@ def cost(report: Report) -> _Drawn | None:
         axes.set_xscale("log")
         axes.set_yscale("log")
         _plain_log(axes)
-        for place, (arm, volume) in enumerate(events):
-            if volumes[0] <= volume <= volumes[-1]:
-                axes.axvline(volume, color=_color(arm), linewidth=1, linestyle=(0, (3, 2)))
-                axes.annotate(
-                    f"{wording.arm(arm)} from {wording.number(volume)}", (volume, 0.03 + 0.08 * place),
-                    (4, 0), xycoords=("data", "axes fraction"), textcoords="offset points", va="bottom", color=_MUTED,
-                )  # fmt: skip
+        within = [(arm, volume) for arm, volume in events if volumes[0] <= volume <= volumes[-1]]
+        for place, (arm, volume) in enumerate(within):
+            axes.axvline(volume, color=_color(arm), linewidth=1, linestyle=(0, (3, 2)))
+            right = volume**2 > volumes[0] * volumes[-1]
+            axes.annotate(  # above the lines, one below the other
+                f"{wording.arm(arm)} from {wording.number(volume)}", (volume, 1),
+                (0, 3 + 13 * place), xycoords=("data", "axes fraction"), textcoords="offset points", va="bottom",
+                ha="right" if right else "left", color=_MUTED,
+            )  # fmt: skip
         axes.set_xlabel("questions a month")
         axes.set_ylabel(f"{currency} in {months} months".strip())
         axes.grid(color=_LINE, linewidth=0.7)
@@ -213,7 +216,8 @@ def cost(report: Report) -> _Drawn | None:
     ]
     return _Drawn(
         "Cost against volume",
-        (". ".join(crossing) or "No arm overtakes the cheapest one") + f". Both axes are logarithmic; {months} months.",
+        (". ".join(crossing) or "No arm begins to pay at some volume; why stands under Cost")
+        + f". Both axes are logarithmic; {months} months.",
         ("questions a month", *(wording.arm(arm) for arm in lines)),
         table,
         300,
@@ -428,8 +432,14 @@ def _share_axis(axes: Axes) -> None:
 def _plain_log(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: wording.number(value))
-        axis.set_minor_formatter(lambda *_: "")
+        low, high = axis.get_view_interval()
+        short = high < 100 * low  # too few powers of ten to read a value by
+        axis.set_minor_formatter(_twos_and_fives if short else lambda *_: "")
     axes.tick_params(which="minor", length=0)
+
+
+def _twos_and_fives(value: float, _: object) -> str:
+    return wording.number(value) if f"{value:e}"[0] in "25" else ""
 
 
 def _legend(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:

@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from openbook.compare import wording
 from openbook.compare.schema import METRICS, ArmReport, Figure, Pair, Report
+from openbook.compare.stats import FEWEST, HOPELESS, about
 
+NOTHING = 0.05
+"""A gain surely below this counts as none."""
 SMALL = 1_000_000_000
 """Parameters below which a model tests how the parts work together, not who wins in production."""
-NAMES: Mapping[str, str] = {"base": "base", "rag": "RAG", "tuned": "tuned", "tuned+rag": "tuned + RAG"}
+NAMES: Mapping[str, str] = wording.ARMS
 """The four as sentences call them."""
 _SIZE = re.compile(r"(?<![\w.])(\d{1,6}(?:\.\d{1,3})?)\s?([mb])(?![a-z0-9])", re.IGNORECASE)
 
@@ -37,6 +41,13 @@ class Gain:
     p: float
     """After Holm."""
     needed: int
+    told: bool = True
+    """Whether there are documents enough to tell anything: see stats.FEWEST."""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it is surely no gain worth having."""
+        return self.worse or (self.told and self.high < NOTHING)
 
     def __str__(self) -> str:
         gap, spread = difference(self.value, self.low, self.high, self.metric)
@@ -44,8 +55,20 @@ class Gain:
         if self.better or self.worse:
             how = "better" if self.better else "worse"
             return f"{mine} is {gap} {how} than {other} {spread}, {probability(self.p)}, n = {self.n}"
-        settle = f"; {self.needed:,} questions would settle it" if self.needed > self.n else ""
-        return f"no detectable difference between {mine} and {other} at n = {self.n} {spread}{settle}"
+        told = f"no detectable difference between {mine} and {other} at n = {self.n} {spread}"
+        if not self.told:
+            return f"{told}: too few documents to tell"
+        alone = f", {probability(self.p)}" if self.low > 0 or self.high < 0 else ""
+        return f"{told}{alone}{self.settle}"
+
+    @property
+    def settle(self) -> str:
+        """How many cases would settle it, as the table of pairs says it."""
+        if self.needed <= self.n:
+            return ""
+        if self.needed > HOPELESS:
+            return f"; more than {HOPELESS:,} questions would be needed to settle it"
+        return f"; about {about(self.needed):,} questions would settle it"
 
 
 def arm(report: Report, name: str) -> ArmReport | None:
@@ -87,7 +110,18 @@ def _turned(pair: Pair, name: str) -> Gain:
     winner = {"a": pair.a, "b": pair.b}.get(pair.verdict, "")
     over = pair.a if pair.b == name else pair.b
     return Gain(
-        name, over, pair.metric, value, low, high, winner == name, winner == over, pair.n, pair.p_holm, pair.needed
+        name,
+        over,
+        pair.metric,
+        value,
+        low,
+        high,
+        winner == name,
+        winner == over,
+        pair.n,
+        pair.p_holm,
+        pair.needed,
+        told=pair.clusters == 0 or pair.clusters >= FEWEST,
     )
 
 
@@ -118,7 +152,7 @@ def difference(value: float, low: float, high: float, metric: str) -> tuple[str,
     if is_share(metric):
         size = percent(abs(value))
         return f"{size} point{'' if size == '1' else 's'}", f"[{percent(low)}, {percent(high)}]"
-    return f"{abs(value):.2f}", f"[{low:.2f}, {high:.2f}]"
+    return f"{abs(value):.2f}", f"[{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
 
 
 def is_share(metric: str) -> bool:
@@ -140,7 +174,8 @@ def probability(p: float) -> str:
     >>> probability(0.0001), probability(0.0312)
     ('p < .001', 'p = .031')
     """
-    return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+    told = wording.p_value(p)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
 def number(value: Any) -> float | None:

@@ -208,7 +208,7 @@ def sentence(pair: Pair) -> str:
     if pair.needed > HOPELESS:
         return f"{text}; to settle a gap this small would take more than {HOPELESS:,} cases"
     if pair.needed:
-        return f"{text}; about {_about(pair.needed):,} cases would settle a gap of this size"
+        return f"{text}; about {about(pair.needed):,} cases would settle a gap of this size"
     return text
 
 
@@ -397,7 +397,7 @@ def _adjusted(pair: Pair) -> str:
     return " after Holm" if pair.p_holm > pair.p else ""
 
 
-def _about(cases: int) -> int:
+def about(cases: int) -> int:
     """Two leading digits, rounded up: a size to plan with."""
     unit: int = 10 ** max(0, len(str(cases)) - 2)
     return math.ceil(cases / unit) * unit

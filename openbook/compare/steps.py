@@ -75,6 +75,8 @@ def _reader(found: Found) -> Step:
     name, value = found.oracle
     who = "Trained and shown" if name == "tuned+oracle" else "Shown"
     told = f"{who} the right passage: {phrases.reached(found, value)}"
+    if sentences := found.of("extractive"):
+        told += f"; the passages' best sentences without any model: {said(sentences, found.metric)}"
     if found.bar is None:
         return Step(question, "unknown", f"{told}; no bar is declared for it.")
     state = "no" if found.surely_misses(value) else "yes" if found.meets(value) else "unknown"
@@ -108,8 +110,8 @@ def _following(found: Found) -> Step:
     if found.updates is not None:
         told = f"The costs are reckoned with {found.updates:g} update{'' if found.updates == 1 else 's'} a month"
         if found.updates >= 1:
-            told += ", which is taken for yes; if not so: openbook advise --answer facts=rarely"
-        return Step(question, "yes" if found.updates >= 1 else "unknown", f"{told}.")
+            told += ", which is taken for yes as long as nobody says; if not so: openbook advise --answer facts=rarely"
+        return Step(question, "unknown", f"{told}.")
     return Step(question, "unknown", "Not measured and not said; say it: openbook advise --answer facts=weekly")
 
 
@@ -117,9 +119,9 @@ def _paying(found: Found) -> Step:
     question, pays = "Is the volume high enough for tuning to pay?", found.pays
     why = f": {pays.reason}" if pays.reason else ""
     if pays.verdict == "never":
-        return Step(question, "no", f"At 0 or more questions a month tuned never costs less than RAG{why}.")
+        return Step(question, "no", f"Tuned never pays against RAG{why}.")
     if pays.verdict == "always":
-        return Step(question, "yes", f"From 0 questions a month on tuned costs less than RAG{why}.")
+        return Step(question, "yes", f"Tuned never costs more than RAG{why}.")
     if pays.verdict == "unknown" or pays.questions is None:
         return Step(question, "unknown", "Not measured: when tuned would cost less than RAG.")
     told = f"Tuned costs less than RAG {pays.verdict} {pays.questions:,.0f} questions a month on"

@@ -14,7 +14,7 @@ from openbook.compare.prior import QUESTIONS
 from openbook.compare.prior import advise as prior
 from openbook.compare.schema import DIAGNOSTICS, FOUR, METRICS, ArmReport, Figure, Pair, Power, Recommended, Report
 
-TOLD = re.compile(r"\d|not measured", re.IGNORECASE)
+TOLD = re.compile(r"never (?:pays|costs)|\d|not measured", re.IGNORECASE)
 FLOATS = st.floats(-2, 2) | st.sampled_from([0.0, 0.5, 1.0, float("nan"), float("inf")])
 METRIC = st.sampled_from([*METRICS, "unheard-of"])
 ARM = st.sampled_from([*FOUR, *FOUR, *DIAGNOSTICS, "tuned#2"])

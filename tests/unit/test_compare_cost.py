@@ -145,7 +145,7 @@ def test_an_arm_below_the_bar_never_pays_and_the_reason_says_so() -> None:
     section = cost(Measured((RAG, TUNED), bar=0.6), PRICES)
     said = section["break_even"]["tuned"]
     assert (said["verdict"], said["questions"], said["against"]) == ("never", None, "rag")
-    assert "0.40 of 0.60" in said["sentence"]
+    assert "0.40 where 0.60 are wanted" in said["sentence"]
     assert section["cheapest"] == "rag"
     assert section["break_even_settled"]["tuned"]["verdict"] != "unknown"  # there its failures have a price instead
 

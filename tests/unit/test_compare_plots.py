@@ -71,3 +71,14 @@ def test_names_from_outside_stay_text() -> None:
     report = replace(report, sections={"forgetting": {"<script>x</script>$\\frac": probes}})
     svg = next(plot.svg for plot in plots.plots(report) if plot.name == "forgetting")
     assert "<script" not in svg
+
+
+def test_break_evens_stand_above_the_lines_each_on_its_own_height(drawn: dict[str, plots.Plot]) -> None:
+    texts = {
+        "".join(one.itertext()).strip(): float(one.get("y") or re.findall(r"[-\d.]+", one.get("transform", ""))[-1])
+        for one in ElementTree.fromstring(drawn["cost"].svg).iter("text")
+        if " from " in "".join(one.itertext())
+    }
+    assert texts
+    assert max(texts.values()) < 60
+    assert len(set(texts.values())) == len(texts)
