@@ -432,8 +432,9 @@ class Workspace:
     ) -> Comparison:
         """Ask the four arms the same frozen cases; the report says which serves. See docs/compare.md.
 
-        Needs openbook[compare]. The report, its rows and its page go to .openbook/reports/ID; a comparison that was stopped goes on when called
+        The report, its rows and its page go to .openbook/reports/ID; a comparison that was stopped goes on when called
         with the same options. `review` is asked about some of the cases that are made from the library.
+        Needs openbook[compare].
         Raises CompareError, UsageError.
         """
         from openbook import comparing
