@@ -125,7 +125,7 @@ def compare(
             "tuned": options.tuned,
             "both": options.both,
             "task": options.task,
-            "contract": str(options.contract.resolve()) if options.contract else "",
+            "contract": _within(house.root, options.contract),
             "library": house.serving(),
         }
         work.write()
@@ -498,6 +498,14 @@ def _primary(cases: Sequence[Case]) -> str:
     tasks = sum(case.kind == "behaviour" for case in cases)
     questions = sum(case.kind in ("answerable", "late", "general") for case in cases)
     return "behaviour" if tasks > questions else "answer_correct"
+
+
+def _within(root: Path, path: Path | None) -> str:
+    """A file as seen from the workspace, where it lies in it; "" for none."""
+    if path is None:
+        return ""
+    whole = path.resolve()
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
 
 
 def _now() -> str:

@@ -67,7 +67,7 @@ def write(house: House, options: Options, folder: Path, store: Store) -> Report:
         tuned=manifest["tuned"],
         both=manifest["both"],
         task=options.task or manifest["task"],
-        contract=options.contract or (Path(manifest["contract"]) if manifest["contract"] else None),
+        contract=options.contract or (house.root / manifest["contract"] if manifest["contract"] else None),
     )
     frozen = cases.read_frozen(folder)
     sections = {
