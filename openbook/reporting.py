@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from openbook.errors import CompareError
+from openbook.compare.schema import DIAGNOSTICS, FOUR, METRICS
+from openbook.errors import CompareError, UsageError
 from openbook.files import write_atomic
 from openbook.metrics import Metric, load
 from openbook.settings import STATE_DIR
@@ -26,17 +27,52 @@ if TYPE_CHECKING:
     from openbook.compare.store import Store
     from openbook.compare.style import StyleModel
 
+_ASKING = (
+    "cases",
+    "conversations",
+    "examples",
+    "trained_on",
+    "kinds",
+    "arms",
+    "tuned",
+    "both",
+    "judge",
+    "skip",
+    "retrain",
+)
+"""Options that only a run heeds."""
+
+
+def check(options: Options) -> None:
+    """Raise UsageError for options that contradict each other or name what does not exist."""
+    unknown = [name for name in options.arms if name not in (*FOUR, *DIAGNOSTICS)]
+    if unknown:
+        raise UsageError(f"arm {unknown[0]!r} does not exist; use some of {', '.join((*FOUR, *DIAGNOSTICS))}")
+    if options.primary and options.primary not in METRICS:
+        raise UsageError(f"metric {options.primary!r} does not exist; use one of {', '.join(METRICS)}")
+    if options.primary == "judge":
+        raise UsageError("a judge agrees too badly with people to decide; choose another --primary")
+    if options.labels and not options.judge:
+        raise UsageError("--labels check a judge; add --judge")
+
 
 def again(house: House, options: Options, name: str) -> Report:
     """Draw a report again from its rows, with these options' prices, bar, primary, contract and task; asks nothing.
 
-    Raises CompareError when there is no such comparison.
+    What the options leave open is as it was. Raises CompareError when there is no such comparison, or it never came to
+    a report, UsageError for options that nobody would be asked by.
     """
     from openbook.compare.store import Store
 
+    check(options)
+    idle = [word for word in _ASKING if getattr(options, word)]
+    if idle:
+        raise UsageError(f"drawing a report again asks nothing, so --{idle[0].replace('_', '-')} does not go with it")
     folder = house.root / STATE_DIR / "reports" / name
-    if not (folder / "manifest.json").is_file():
-        raise CompareError(f"there is no comparison {name!r} in {folder.parent}; see which there are with: ls")
+    if not name or not (folder / "report.json").is_file():
+        raise CompareError(
+            f"{str(folder.parent)!r} has no finished comparison {name!r}; if it was stopped, give its command again"
+        )
     with contextlib.closing(Store(folder)) as store:
         return write(house, options, folder, store)
 
@@ -64,11 +100,12 @@ def write(house: House, options: Options, folder: Path, store: Store) -> Report:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     options = replace(
         options,
-        tuned=manifest["tuned"],
-        both=manifest["both"],
+        seed=manifest["seed"],
         task=options.task or manifest["task"],
-        contract=options.contract or (house.root / manifest["contract"] if manifest["contract"] else None),
+        contract=options.contract or _file(house.root, manifest["contract"]),
+        prices=options.prices or _file(house.root, manifest["prices"]),
     )
+    bar = manifest["bar"] if options.bar is None else options.bar
     frozen = cases.read_frozen(folder)
     sections = {
         file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "sections").glob("*.json"))
@@ -84,7 +121,7 @@ def write(house: House, options: Options, folder: Path, store: Store) -> Report:
         contract=_contract(options),
         task=task(house, options),
         style=style,
-        bar=options.bar if primary == "behaviour" else score.BAR,
+        bar=bar if primary == "behaviour" else score.BAR,
         judged={(case, arm): grade for case, arm, grade in judged.pop("scores", ())},
     )
     store.score(rows)
@@ -99,7 +136,7 @@ def write(house: House, options: Options, folder: Path, store: Store) -> Report:
         sections=sections,
         missing=missing,
         primary=primary,
-        bar=options.bar,
+        bar=bar,
         notes=notes,
     )
     made = _with_cost(house, options, made, rows, frozen.facts)
@@ -156,10 +193,7 @@ def _with_cost(house: House, options: Options, report: Report, rows: Sequence[Ro
         rows,
         primary=report.primary,
         bar=report.bar,
-        trainings={
-            "tuned": [house.adapters.get(ref).manifest for ref in options.tuned],
-            "tuned+rag": [house.adapters.get(ref).manifest for ref in options.both],
-        },
+        trainings=report.manifest["trainings"],
         library=report.sections.get("library") or {},
         updates=updates,
         cases_written=int(facts.get("given", 0)),
@@ -173,3 +207,7 @@ def _with_cost(house: House, options: Options, report: Report, rows: Sequence[Ro
 
 def _reviewed(accepted: Mapping[str, Any]) -> int:
     return int(accepted.get("accepted", 0)) + len(accepted.get("rejected", ()))
+
+
+def _file(root: Path, place: str) -> Path | None:
+    return root / place if place else None

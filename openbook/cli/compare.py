@@ -37,7 +37,7 @@ _PARTS = ("diagnostics", "freshness", "latency", "style", "shots")
 @click.option("--tuned", metavar="ADAPTERS", help="Of the arm tuned: NAME[@VERSION],... of further seeds.")
 @click.option("--both", metavar="ADAPTERS", help="Of the arm tuned+rag, likewise.")
 @click.option("--primary", default="", metavar="METRIC", help="What decides; default: answer_correct, or behaviour.")
-@click.option("--bar", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="What is good enough.")
+@click.option("--bar", type=click.FloatRange(0, 1), help="Good enough, by the primary metric; default: 0.7.")
 @click.option("--contract", type=_FILE, metavar="FILE", help="Format of replies: a JSON schema or a regex.")
 @click.option("--task", default="", metavar="METRIC", help="Scores replies of conversations; default: token_f1.")
 @click.option("--prices", type=_FILE, metavar="FILE", help="A price sheet (.toml); see docs/compare.md.")
@@ -87,7 +87,7 @@ def compare(
     tuned: str | None,
     both: str | None,
     primary: str,
-    bar: float,
+    bar: float | None,
     trained_on: tuple[Path, ...],
     contract: Path | None,
     task: str,
@@ -141,8 +141,12 @@ def compare(
         seed=seed,
     )
     with progress_bar() as progress, opened(workspace, progress=progress, prefer="throughput") as ws:
-        ask = None if no_review or as_json or again else _asking(progress)
-        report = ws.report(again, options=options) if again else ws.compare(options, review=ask, progress=progress)
+        ask = None if no_review or as_json or again is not None else _asking(progress)
+        report = (
+            ws.report(again, options=options)
+            if again is not None
+            else ws.compare(options, review=ask, progress=progress)
+        )
         folder = ws.state / "reports" / report.id
     if history is not None:
         past.append(history, report)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openbook.compare.schema import DIAGNOSTICS, FOUR
 from openbook.records import CaseKind
+
+BAR = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Options:
     """NAME[@VERSION] of the arm tuned, then of further training seeds; () chooses by the adapters there are."""
     both: Sequence[str] = ()
     primary: str = ""
-    bar: float = 0.7
+    bar: float | None = None
+    """What the primary metric must reach to be good enough; None is BAR."""
     contract: Path | None = None
     task: str = ""
     prices: Path | None = None
@@ -49,8 +53,14 @@ class Options:
             name: [[str(path), _hash(path)] for path in getattr(self, name)]
             for name in ("cases", "conversations", "examples", "trained_on")
         }
-        plain = ("made", "kinds", "arms", "tuned", "both", "seed", "skip", "edits", "retrain")
+        plain = ("made", "kinds", "arms", "tuned", "both", "primary", "task", "seed", "skip", "edits", "retrain")
         return json.loads(json.dumps({**files, **{name: getattr(self, name) for name in plain}}))  # type: ignore[no-any-return]
+
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the arms to ask."""
+        if self.arms:
+            return tuple(self.arms)
+        return FOUR if "diagnostics" in self.skip else (*FOUR, *DIAGNOSTICS)
 
 
 def _hash(path: Path) -> str:

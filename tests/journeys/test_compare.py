@@ -68,7 +68,7 @@ def test_a_stopped_comparison_goes_on_and_every_number_can_be_traced_to_rows(des
         assert running.poll() is None, running.communicate()[1]
         time.sleep(0.1)
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.communicate()
     (folder,) = reports(desk)
     before = {(one["arm"], one["case"], one["at"]) for one in rows(folder)[:3]}
 
@@ -92,7 +92,7 @@ def test_a_stopped_comparison_goes_on_and_every_number_can_be_traced_to_rows(des
     assert manifest["finished"]
     assert len(manifest["commands"]) == 2
     page = (folder / "report.html").read_text()
-    assert not re.search(r"""(?:src|href)=["']?(?:https?:|//)|url\(""", page)
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:|//)|url\((?!#)""", page)
     assert report["verdict"].split(":")[0] in page
 
 
@@ -135,7 +135,7 @@ def test_advise_quotes_the_newest_report(desk: Path) -> None:
         (("--primary", "beauty"), 2, "does not exist"),
         (("--primary", "judge"), 2, "decide"),
         (("--tuned", "nobody"), 1, "nobody"),
-        (("--again", "never"), 1, "never"),
+        (("--again", "never"), 2, "--cases"),
         (("--fail-if", "answer_correct drops > 2pp"), 2, "--against"),
         (("--labels", "questions.jsonl"), 2, "--judge"),
     ],
@@ -156,6 +156,11 @@ def test_broken_cases_are_named_and_nothing_usable_is_an_error(desk: Path, lines
     (desk / "broken.jsonl").write_text(lines)
     done = openbook("compare", "--cases", "broken.jsonl", *QUICK, "--arm", "extractive", cwd=desk, expect=code)
     assert said in done.stderr
+
+
+def test_a_report_that_is_not_there_is_named(desk: Path) -> None:
+    assert "'never'" in openbook("compare", "--again", "never", cwd=desk, expect=1).stderr
+    assert "no finished comparison ''" in openbook("compare", "--again", "", cwd=desk, expect=1).stderr
 
 
 def test_a_report_of_another_format_is_refused(desk: Path) -> None:
