@@ -123,14 +123,13 @@ COMPARISONS = {
         *("--contract", "form.txt", "--tuned", _refs("notes"), "--both", "notes@1", "--skip", "freshness"),
     ],
 }
-AGAIN = {"handbook": [], "xquad": [], "medical": ["--bar", "0.4"]}
 PREPARE = {"handbook": handbook, "xquad": xquad_articles, "medical": medical}
 
 
 def keep(folder: Path, target: Path) -> None:
     """Copy the newest finished report of a workspace, drawn again by the code as it stands."""
     newest = max(path.parent for path in (folder / ".openbook" / "reports").glob("*/report.json"))
-    _run(folder, ["compare", "--again", newest.name, *AGAIN[target.name]])
+    _run(folder, ["compare", "--again", newest.name])
     target.mkdir(parents=True, exist_ok=True)
     for name in ("report.html", "report.json", "manifest.json", "cases.jsonl", "cases.json"):
         shutil.copy(newest / name, target / name)
