@@ -127,6 +127,17 @@ def test_advise_quotes_the_newest_report(desk: Path) -> None:
     assert "n = " in told or "cases" in told
 
 
+def test_the_bundled_reader_is_compared_like_an_adapter_of_ones_own(desk: Path) -> None:
+    assert "reader@1" in openbook("adapters", "add", cwd=desk).stdout
+    words = ("--arm", "rag", "--arm", "tuned+rag", "--json")
+    report = json.loads(openbook("compare", "--cases", "questions.jsonl", *QUICK, *words, cwd=desk).stdout)
+    assert [(arm["name"], arm["adapter"]) for arm in report["arms"]] == [("rag", ""), ("tuned+rag", "reader@1")]
+    assert any("leaks were not looked for" in note for note in report["notes"])
+    answers = {one["arm"]: one["answer"]["adapter"] for one in rows(Path(report["folder"])) if one["answer"]["prompt"]}
+    assert answers == {"rag": "reader (bundled)", "tuned+rag": "reader@1"}
+    openbook("adapters", "remove", "reader@1", "--force", cwd=desk)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
