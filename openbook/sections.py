@@ -152,7 +152,8 @@ def _freshness(work: Work, frozen: Frozen, chosen: Chosen | None) -> dict[str, A
 
     house, options = work.house, work.options
     asked: list[Case] = []
-    learned = dict.fromkeys((*options.tuned[:1], *options.both[:1]))
+    refs = dict.fromkeys((*options.tuned[:1], *options.both[:1]))
+    learned = {house.adapters.get(ref).ref: freshening.learned_cases(house, ref) for ref in refs}
 
     def over(copy: House) -> list[Contender]:
         wanted = [arm for arm in FOUR if arm in options.wanted()]
@@ -169,7 +170,7 @@ def _freshness(work: Work, frozen: Frozen, chosen: Chosen | None) -> dict[str, A
             house,
             over,
             edits=options.edits,
-            trained_cases=[case for ref in learned for case in freshening.learned_cases(house, ref)],
+            trained_cases=[case for some in learned.values() for case in some],
             cases=[case for case in frozen.cases if case.kind == "answerable"],
             seed=options.seed,
             retrain=freshening.retraining(house, options.tuned[0]) if options.retrain and options.tuned else None,
@@ -178,7 +179,7 @@ def _freshness(work: Work, frozen: Frozen, chosen: Chosen | None) -> dict[str, A
         )
     lines = (json.dumps(asdict(case), ensure_ascii=False) for case in dict.fromkeys(asked))
     write_atomic(work.folder / "fresh" / "cases.jsonl", "".join(f"{line}\n" for line in lines))
-    return found
+    return {**found, "learned": {ref: len(some) for ref, some in learned.items()}}
 
 
 def _latency(work: Work, frozen: Frozen, found: Sequence[Contender], chosen: Chosen | None) -> dict[str, Any]:

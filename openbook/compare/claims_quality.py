@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from openbook.compare import quote
-from openbook.compare.quote import NAMES, dig, gain, said, short
+from openbook.compare.quote import NAMES, dig, gain, number, said, short
 from openbook.compare.schema import METRICS, Figure
 from openbook.compare.weigh import BEHAVIOUR, Found
 from openbook.metrics import wilson
@@ -25,27 +25,31 @@ def from_documents(found: Found) -> Judged:
 
 def into_weights(found: Found) -> Judged:
     """By facts that training saw: other cases come from documents that no training example touched."""
-    answers = dig(found.report.sections.get("freshness"), "answers")
-    edits = dig(found.report.sections.get("freshness"), "edits")
+    fresh = found.report.sections.get("freshness")
+    answers, edits = dig(fresh, "answers"), dig(fresh, "edits")
+    arm = quote.arm(found.report, "tuned")
+    # Edited facts may be those of another adapter's training: they say nothing about this one's weights.
+    if arm is not None and number(dig(fresh, "learned", arm.adapter)) in (None, 0):
+        edits = ()
     trained = {
         dig(one, "id") for one in _list(edits) if dig(one, "trained") is True and isinstance(dig(one, "id"), str)
     }
     known: dict[str, list[bool]] = {"tuned": [], "base": []}
     for one in _list(answers):
-        arm, edit, knew = dig(one, "arm"), dig(one, "edit"), dig(one, "knew")
+        name, edit, knew = dig(one, "arm"), dig(one, "edit"), dig(one, "knew")
         if (
-            isinstance(arm, str)
-            and arm in known
+            isinstance(name, str)
+            and name in known
             and isinstance(edit, str)
             and edit in trained
             and isinstance(knew, bool)
         ):
-            known[arm].append(knew)
+            known[name].append(knew)
     tuned, base = _counted(known["tuned"]), _counted(known["base"])
     if tuned is None:
         own = found.of("tuned")
         beside = "" if own is None else f"; over all cases: {said(own, found.metric)}"
-        return "not measured", f"no fact that training saw was asked of tuned without documents{beside}"
+        return "not measured", f"no edited fact stood in what tuned learned{beside}"
     told = f"of the facts in its training data tuned knows {said(tuned, 'answer_correct')}"
     if base is None:
         return "not measured", f"{told}; base was not asked"

@@ -93,6 +93,10 @@ def test_knowledge_in_weights_is_judged_by_facts_that_training_saw() -> None:
     says = "Knowledge goes into the weights"
     assert by(of({}, freshness=knowing(18)), says).verdict == "holds"
     assert by(of({}, freshness=knowing(1)), says).verdict == "does not hold"
+    for learned, verdict in (({"other@1": 20, "a@1": 0}, "not measured"), ({"a@1": 20}, "holds")):
+        made = of(correct(tuned=0.1), freshness={**knowing(18), "learned": learned})
+        made = replace(made, arms=tuple(replace(arm, adapter="a@1") for arm in made.arms))
+        assert by(made, says).verdict == verdict
     unseen = by(of(correct(tuned=0.1)), says)
     assert unseen.verdict == "not measured"
     assert "over all cases: 10 %" in unseen.evidence
