@@ -75,6 +75,7 @@ def test_arms_are_timed_while_the_library_is_open_here(workspace: Workspace) -> 
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_library_that_another_process_owns_is_a_sentence(workspace: Workspace) -> None:
     assert workspace.house.library.documents()
     order = Order(str(workspace.root), "rag", questions=tuple((case.question, ()) for case in CASES))
@@ -117,6 +118,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "desk"
 
 
+@pytest.mark.slow
 def test_an_adapter_is_timed_merged_and_unmerged(tuned: Path) -> None:
     with Workspace.open(tuned) as workspace:
         section = timing.measure(workspace.house, [], {}, adapters=["voice@1"])
