@@ -130,8 +130,8 @@ def cheaper(found: Found) -> Judged:
         parts.append(f"an acceptable answer costs {_money(found, mine)} with RAG, {_money(found, other)} with tuned")
     if pays.verdict != "unknown":
         when = {
-            "always": "tuned never costs more than RAG",
-            "never": "tuned never pays against RAG",
+            "always": "tuned never costs more than RAG, from 0 questions a month on",
+            "never": "tuned never pays against RAG, from 0 questions a month on",
         }.get(pays.verdict, f"tuned costs less than RAG {pays.verdict} {pays.questions or 0:,.0f} questions a month")
         parts.append(f"{when}{f' ({pays.reason})' if pays.reason else ''}")
     told = "; ".join(parts)

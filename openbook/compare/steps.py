@@ -30,7 +30,7 @@ def _enough(found: Found) -> Step:
     if not found.asked:
         return Step(question, "no", "Not measured: no arm answered a case that the deciding metric applies to.")
     told = phrases.asked(found.asked)
-    near = [one for one in found.report.power if math.isfinite(one.gap) and one.n <= found.asked]
+    near = [one for one in found.report.power if math.isfinite(one.gap + one.disagreement) and 0 < one.n <= found.asked]
     if near:
         best = max(near, key=lambda one: (one.n, -abs(one.disagreement - 0.3)))
         told += (
