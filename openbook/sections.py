@@ -80,6 +80,7 @@ class Work:
                 found = measure()
         except OpenbookError as error:
             self.missing[name] = str(error)
+            file.unlink(missing_ok=True)  # what is there was measured of something else
             return None
         file.parent.mkdir(exist_ok=True)
         write_atomic(file, json.dumps(found, ensure_ascii=False))

@@ -68,6 +68,9 @@ def test_a_part_that_cannot_be_measured_is_missing_with_its_reason_and_tried_aga
     assert one.missing == {"part": "no adapter"}
     assert json.loads((tmp_path / "manifest.json").read_text())["seconds"]["part"] >= 0
     assert one.section("part", lambda: "there") == "there"
+    one.options = replace(one.options, tuned=("tone@2",))
+    assert one.section("part", fails) is None
+    assert not (tmp_path / "sections" / "part.json").exists()
 
 
 def test_notes_are_on_disk_at_once_and_said_once(tmp_path: Path) -> None:
