@@ -16,6 +16,7 @@ import pytest
 
 from bench import handbook_cases
 from openbook import sample
+from tests.servers import ChatServer
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 QUICK = ("--no-review", "--skip", "latency", "--skip", "freshness")
@@ -136,6 +137,49 @@ def test_the_bundled_reader_is_compared_like_an_adapter_of_ones_own(desk: Path) 
     answers = {one["arm"]: one["answer"]["adapter"] for one in rows(Path(report["folder"])) if one["answer"]["prompt"]}
     assert answers == {"rag": "reader (bundled)", "tuned+rag": "reader@1"}
     openbook("adapters", "remove", "reader@1", "--force", cwd=desk)
+
+
+def grade(messages: list[dict[str, str]]) -> str:
+    """A judge by rule: full marks where the reference stands in the answer, else none."""
+    asked = messages[-1]["content"]
+    found = re.search(r"<reference>\n(.*?)\n</reference>\n<answer>\n(.*?)\n</answer>", asked, re.DOTALL)
+    assert found is not None
+    return "4" if any(one in found[2] for one in found[1].split(" / ")) else "0"
+
+
+def test_a_judge_behind_a_real_socket_is_checked_by_controls_and_labels_and_decides_nothing(desk: Path) -> None:
+    settings = (desk / "openbook.toml").read_text()
+    command = (
+        "compare",
+        "--cases",
+        "questions.jsonl",
+        *QUICK,
+        "--arm",
+        "rag",
+        "--arm",
+        "extractive",
+        "--judge",
+        "--json",
+    )
+    with ChatServer(grade) as server:
+        (desk / "openbook.toml").write_text(f'{settings}\n[endpoint]\nurl = "{server.url}"\nmodel = "tiny"\n')
+        report = json.loads(openbook(*command, cwd=desk).stdout)
+        folder, asked = Path(report["folder"]), len(server.requests)
+        judged = report["sections"]["judge"]
+        assert judged["controls"]["reference"] == 1.0
+        assert judged["controls"]["refusal"] < 0.25
+        assert report["primary"] == "answer_correct"
+        labels = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+        scores = {(one["arm"], one["case"]): one["scores"].get("judge") for one in rows(folder)}
+        for one in labels:
+            one["right"] = scores[one["arm"], one["case"]] == 1.0
+        (desk / "labels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in labels))
+        again = json.loads(openbook(*command, "--labels", "labels.jsonl", cwd=desk).stdout)
+        assert again["folder"] == report["folder"]
+        assert again["sections"]["judge"]["n_human"] == len(labels)
+        assert again["sections"]["judge"]["agreement"] == 1.0
+        assert len(server.requests) < 2 * asked  # answers keep their grades, only the controls are asked again
+    (desk / "openbook.toml").write_text(settings)
 
 
 @pytest.mark.parametrize(
