@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from openbook.compare.schema import Row
 from openbook.compare.store import NAME, Store
-from openbook.records import Answer, Timings
+from tests.compare_answers import answer as made
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -21,21 +22,7 @@ def _rows(draw: st.DrawFn) -> list[Row]:
     for number in range(draw(st.integers(1, 6))):
         text = draw(_TEXTS)
         failed = draw(st.booleans())
-        answer = Answer(
-            text=text,
-            abstained=False,
-            citations=(),
-            sentences=(),
-            hits=(),
-            prompt=draw(_TEXTS),
-            model="m",
-            adapter=None,
-            arm="base",
-            prompt_tokens=1,
-            answer_tokens=1,
-            seconds=Timings(0.0, 0.0, 0.0, 0.0),
-            library_version=1,
-        )
+        answer = replace(made(text, arm="base"), prompt=draw(_TEXTS))
         arm, identity = draw(st.sampled_from(["base", "rag"])), draw(st.sampled_from(["i", "j"]))
         found.append(
             Row(f"c{number}", arm, None if failed else answer, error="away" if failed else "", identity=identity)

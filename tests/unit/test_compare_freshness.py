@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from openbook.compare.edits import Edit, EditKind, Fact
 from openbook.compare.freshness import ArmFacts, Outcome, Try, knew, said, section, told, why_not
 from openbook.prompt import ABSTENTION
-from openbook.records import Answer, Chunk, Hit, Timings
+from openbook.records import Answer, Chunk, Hit
+from tests.compare_answers import answer as made
 
 FACT = Fact(
     "How many days?",
@@ -30,21 +32,7 @@ def edit(kind: EditKind = "change", name: str = "fresh-1") -> Edit:
 
 def answer(text: str, *shown: str, abstained: bool = False) -> Answer:
     hits = tuple(Hit(Chunk("a.md", 0, len(one), one), score=1.0) for one in shown)
-    return Answer(
-        text=text,
-        abstained=abstained,
-        citations=(),
-        sentences=(),
-        hits=hits,
-        prompt="",
-        model="m",
-        adapter=None,
-        arm="rag",
-        prompt_tokens=0,
-        answer_tokens=0,
-        seconds=Timings(0, 0, 0, 0),
-        library_version=2,
-    )
+    return replace(made(text, hits=hits), abstained=abstained)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from openbook.compare.shots import Chosen, candidates, choose, from_section, held_out, likeness, section
 from openbook.errors import ModelError
-from openbook.records import Answer, Case, Example, Message, Timings
+from openbook.records import Answer, Case, Example, Message
+from tests.compare_answers import answer as made
 
 TOPICS = ("the printer", "a lost badge", "the parking lot", "a new chair", "the coffee machine", "a broken door")
 
@@ -24,22 +26,7 @@ def example(number: int, *, system: str = "", reply: str = "", conversation: str
     return Example((*head, *turns), place=f"voice.jsonl:{number}", conversation=conversation)
 
 
-def answer(text: str) -> Answer:
-    return Answer(
-        text=text,
-        abstained=False,
-        citations=(),
-        sentences=(),
-        hits=(),
-        prompt="p",
-        model="m",
-        adapter=None,
-        arm="base",
-        prompt_tokens=1,
-        answer_tokens=1,
-        seconds=Timings(0.0, 0.0, 0.0, 0.0),
-        library_version=1,
-    )
+answer = partial(made, arm="base")
 
 
 EXAMPLES = [example(number, system="Be kind.") for number in range(12)]

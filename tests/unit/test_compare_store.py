@@ -18,25 +18,11 @@ from openbook.compare.schema import Row
 from openbook.compare.store import Store
 from openbook.errors import CompareError
 from openbook.records import Answer, Timings
+from tests.compare_answers import answer as made
 
 
 def answer(text: str = "15 days.") -> Answer:
-    return Answer(
-        text=text,
-        abstained=False,
-        citations=(),
-        sentences=(),
-        hits=(),
-        prompt="How many days?",
-        model="m",
-        adapter=None,
-        arm="base",
-        prompt_tokens=4,
-        answer_tokens=2,
-        seconds=Timings(0.0, 0.1, 0.1, 0.2),
-        library_version=1,
-        written=text,
-    )
+    return made(text, arm="base")
 
 
 def row(case: str = "c1", arm: str = "base", *, identity: str = "i", text: str = "15 days.", error: str = "") -> Row:

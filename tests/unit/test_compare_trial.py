@@ -15,27 +15,14 @@ import pytest
 from openbook.compare.store import Store
 from openbook.compare.trial import Contender, run
 from openbook.errors import CompareError, EndpointError, ModelError, PromptTooLong
-from openbook.records import Answer, Arm, Case, Timings
+from openbook.records import Answer, Arm, Case
+from tests.compare_answers import answer as made
 
 CASES = [Case(f"Question {number}?", ("x",), id=f"c{number}") for number in range(6)]
 
 
 def answer(text: str = "fine", arm: Arm = "base") -> Answer:
-    return Answer(
-        text=text,
-        abstained=False,
-        citations=(),
-        sentences=(),
-        hits=(),
-        prompt="p",
-        model="m",
-        adapter=None,
-        arm=arm,
-        prompt_tokens=1,
-        answer_tokens=1,
-        seconds=Timings(0.0, 0.0, 0.0, 0.0),
-        library_version=1,
-    )
+    return made(text, arm=arm)
 
 
 def contender(
