@@ -14,6 +14,7 @@
       ExamplesError               training examples cannot be used
       TrainingError               a training cannot start or go on
       AdapterError                an adapter is missing, foreign or failed its checks
+      ServeError                  the server cannot start, or is not reached
       PromptTooLong               the question with one passage does not fit the model's context
 
 Messages say what happened, the value, and what to do next, in one sentence.
@@ -82,3 +83,7 @@ class AdapterError(OpenbookError):
 
 class CompareError(OpenbookError):
     """A comparison cannot be made, read or trusted."""
+
+
+class ServeError(OpenbookError):
+    """The server cannot start as asked, or cannot be reached."""

@@ -245,6 +245,49 @@ class Reading(_Section):
     """Documents only these groups may see are learned from too; without it, only documents open to all."""
 
 
+class Serve(_Section):
+    """How `openbook serve` listens, whom it lets in, and what one caller may take (docs/serve.md)."""
+
+    host: str = "127.0.0.1"
+    """Beyond the loopback only with an API key or a login."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8421
+    names: tuple[str, ...] = ()
+    """Host names the server answers to, beside those of the loopback and `host`: "assistant.example.org"."""
+    cors: tuple[str, ...] = ()
+    """Origins of web pages elsewhere that may call the API: "https://intranet.example.org"."""
+    folders: tuple[str, ...] = ()
+    """Folders of this machine that may be synced over HTTP with a key; relative ones count from the workspace."""
+    web: bool = False
+    """Whether web pages may be synced over HTTP with a key; addresses of this network never are."""
+    max_upload_mb: Annotated[float, Field(gt=0)] = 200
+    """Of one request."""
+    requests_per_minute: Annotated[int, Field(ge=0)] = 600
+    """Of one caller; 0 is no limit."""
+    concurrent: Annotated[int, Field(ge=1, le=256)] = 8
+    """Answers written at once."""
+    waiting: Annotated[int, Field(ge=0)] = 64
+    """Questions that wait for their turn; more are told to come back (429)."""
+    shutdown_seconds: Annotated[float, Field(ge=0)] = 20
+    """Answers in flight may end within this when the server stops."""
+    proxy_user_header: str = ""
+    """A header in which a proxy in front names who is logged in ("X-Forwarded-User"); "" trusts none."""
+    proxy_groups_header: str = ""
+    """Groups of that user, separated by commas."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses such a proxy may call from."""
+    login_scopes: tuple[str, ...] = ("ask", "search")
+    """What people who log in through a proxy or OIDC may do."""
+    oidc_issuer: str = ""
+    """Address of an OpenID Connect provider; people then log in there. Needs openbook[login]."""
+    oidc_client_id: str = ""
+    oidc_client_secret_env: str = "OPENBOOK_OIDC_SECRET"
+    oidc_groups_claim: str = "groups"
+    traces: str = ""
+    """Address of an OpenTelemetry collector ("http://localhost:4318"); "" sends none. Needs openbook[traces]."""
+    keep_conversations: bool = True
+    """Whether questions and answers are kept for their own asker's history and for feedback."""
+
+
 class Settings(_Section):
     """The whole of openbook.toml."""
 
@@ -257,6 +300,7 @@ class Settings(_Section):
     answer: AnswerSettings = AnswerSettings()
     finetune: Finetune = Finetune()
     reading: Reading = Reading()
+    serve: Serve = Serve()
 
 
 def load(path: Path) -> Settings:

@@ -130,7 +130,8 @@ class _Shown:
             click.secho(text, dim=True, nl=False)
 
     def answer(self, step: str, answer: Answer) -> None:
-        from openbook.cli.show import answer_json, answer_text, sources_text
+        from openbook.cli.show import answer_text, sources_text
+        from openbook.wire import answer_json
 
         self.answers.append({"step": step, **answer_json(answer)})
         if self._quiet:

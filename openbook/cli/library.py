@@ -46,9 +46,10 @@ def sync(
     as_json: bool,
 ) -> None:
     """Bring files, folders, globs or web pages into the library; only what changed is read again."""
-    from openbook.cli.show import sync_json, sync_text
+    from openbook.cli.show import sync_text
     from openbook.errors import UsageError
     from openbook.records import SyncReport
+    from openbook.wire import sync_json
 
     if watch and (dry_run or allow_mass_delete):
         raise UsageError("--watch cannot be combined with --dry-run or --allow-mass-delete")
@@ -85,7 +86,8 @@ def documents(context: click.Context, workspace: Path | None, as_json: bool) -> 
     if context.invoked_subcommand is not None:
         context.obj = (workspace, as_json)
         return
-    from openbook.cli.show import document_json, table
+    from openbook.cli.show import table
+    from openbook.wire import document_json
 
     with opened(workspace) as ws:
         stored = ws.documents()
@@ -109,7 +111,7 @@ def documents(context: click.Context, workspace: Path | None, as_json: bool) -> 
 @example("openbook documents show 'handbook/Holiday List.md' --text")
 def show(context: click.Context, document: str, text_only: bool, workspace: Path | None, as_json: bool) -> None:
     """Show one document: its text as citations count it, and its metadata."""
-    from openbook.cli.show import document_json
+    from openbook.wire import document_json
 
     outer_workspace, outer_json = context.obj or (None, False)
     with opened(workspace or outer_workspace) as ws:

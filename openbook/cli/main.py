@@ -6,7 +6,20 @@ import sys
 
 import click
 
-from openbook.cli import adapters, advise, compare, demo, doctor, finetune, library, migrate, models, questions, tune
+from openbook.cli import (
+    adapters,
+    advise,
+    compare,
+    demo,
+    doctor,
+    finetune,
+    library,
+    migrate,
+    models,
+    questions,
+    serve,
+    tune,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,6 +56,7 @@ for command in (
     advise.advise,
     models.models,
     doctor.doctor,
+    serve.serve,
 ):
     openbook.add_command(command)
 

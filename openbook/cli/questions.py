@@ -53,8 +53,9 @@ def search(
     as_json: bool,
 ) -> None:
     """Find the passages that fit QUESTION best."""
-    from openbook.cli.show import search_json, table
+    from openbook.cli.show import table
     from openbook.retrieve.where import parse
+    from openbook.wire import search_json
 
     conditions = parse(where)
     _one_of(question, batch)
@@ -112,8 +113,8 @@ def ask(
     as_json: bool,
 ) -> None:
     """Answer QUESTION from the documents, with checked citations."""
-    from openbook.cli.show import answer_json
     from openbook.retrieve.where import parse
+    from openbook.wire import answer_json
 
     _one_of(question, batch)
     conditions = parse(where)

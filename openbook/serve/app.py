@@ -1,0 +1,77 @@
+"""A Server in, the ASGI application out: routers, errors, lifespan. Knows which modules there are, not what they do."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from openbook.errors import OpenbookError
+from openbook.serve import errors
+from openbook.serve.errors import Refused
+from openbook.serve.state import Server
+
+ROUTERS = (
+    "openai_chat",
+    "openai_files",
+    "openai_tuning",
+    "documents",
+    "searching",
+    "asked",
+    "work",
+    "training",
+    "comparisons",
+    "review",
+    "admin",
+    "health",
+    "mcp",
+    "pages_ask",
+    "pages_work",
+    "pages_admin",
+)
+"""Modules of this room with a `router`."""
+
+
+def create_app(server: Server) -> FastAPI:
+    """The application over one workspace."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = FastAPI(title="Openbook", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan)
+    app.state.server = server
+    for name in ROUTERS:
+        app.include_router(importlib.import_module(f"openbook.serve.{name}").router)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(OpenbookError, _failed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return JSONResponse(errors.body(error), error.status, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OpenbookError)
+    return await _refused(request, errors.of(error))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await _refused(request, Refused(error.status_code, str(error.detail), headers=error.headers or {}))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    return await _refused(request, Refused(400, f"{place or 'the request'}: {first['msg']}", param=place or None))

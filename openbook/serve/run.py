@@ -1,0 +1,68 @@
+"""A workspace in, a listening server out, until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from openbook.errors import ServeError
+from openbook.files import write_atomic
+from openbook.workspace import Workspace
+
+FILE = "server.json"
+"""In .openbook while a server runs: {"url", "pid", "token"}; only this user may read it."""
+
+
+def serve(
+    workspace: Workspace, *, host: str = "", port: int | None = None, ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Listen until SIGINT or SIGTERM; `ready` gets the address once requests are answered.
+
+    Raises ServeError when the address cannot be had, or lies beyond the loopback without a key or login.
+    """
+    import uvicorn
+
+    from openbook.serve.app import create_app
+    from openbook.serve.state import Server
+
+    settings = workspace.settings.serve
+    server = Server(workspace)
+    bound = _bind(host or settings.host, settings.port if port is None else port)
+    address, number = bound.getsockname()[:2]
+    url = f"http://{address}:{number}"
+    note = workspace.state / FILE
+    running = uvicorn.Server(
+        uvicorn.Config(
+            create_app(server), log_level="warning", timeout_graceful_shutdown=int(settings.shutdown_seconds)
+        )
+    )
+    _ = server.house.searcher  # the library is this process's from here on
+    _announce(note, url, server.token)
+    try:
+        ready(url)
+        running.run(sockets=[bound])
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def _announce(note: Path, url: str, token: str) -> None:
+    note.touch(mode=0o600)
+    note.chmod(0o600)
+    write_atomic(note, json.dumps({"url": url, "pid": os.getpid(), "token": token}))
+    note.chmod(0o600)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
+        ) from None
+    return bound

@@ -1,0 +1,46 @@
+"""The server's things in one place: what every router is given."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from openbook.serve.store import open_store
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from openbook.assemble import House
+    from openbook.workspace import Workspace
+
+
+@dataclass
+class Server:
+    """One workspace being served."""
+
+    workspace: Workspace
+    store: sa.Engine = field(init=False)
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    """Of the command line on this machine; stands in .openbook/server.json, which only this user may read."""
+
+    def __post_init__(self) -> None:
+        """Open the store."""
+        self.store = open_store(self.workspace.state / "server.db")
+
+    @property
+    def house(self) -> House:
+        """The joined rooms."""
+        return self.workspace.house
+
+    def labels(self) -> tuple[str, ...]:
+        """Every access label in the library."""
+        return tuple(sorted({label for info in self.house.library.documents() for label in info.acl}))
+
+
+def server_of(request: Request) -> Server:
+    """The Server of a request: a FastAPI dependency."""
+    server: Server = request.app.state.server
+    return server
