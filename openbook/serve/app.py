@@ -6,6 +6,7 @@ import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio.to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -35,6 +36,8 @@ ROUTERS = (
     "pages_admin",
 )
 """Modules of this room with a `router`."""
+WORKERS = ("work", "training", "comparisons")
+"""Modules of this room with `register(server)`, which says what kinds of jobs they do."""
 
 
 def create_app(server: Server) -> FastAPI:
@@ -42,8 +45,14 @@ def create_app(server: Server) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        server.jobs.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(server.jobs.stop, server.workspace.settings.serve.shutdown_seconds)
 
+    for name in WORKERS:
+        importlib.import_module(f"openbook.serve.{name}").register(server)
     app = FastAPI(title="Openbook", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan)
     app.state.server = server
     for name in ROUTERS:

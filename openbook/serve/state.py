@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
+from openbook.serve.jobs import Jobs
 from openbook.serve.store import open_store
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ class Server:
 
     workspace: Workspace
     store: sa.Engine = field(init=False)
+    jobs: Jobs = field(init=False)
+    """Long work; runs between the start and the stop of the application."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     """Of the command line on this machine; stands in .openbook/server.json, which only this user may read."""
 
     def __post_init__(self) -> None:
         """Open the store."""
         self.store = open_store(self.workspace.state / "server.db")
+        self.jobs = Jobs(self.store)
 
     @property
     def house(self) -> House:

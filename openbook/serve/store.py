@@ -97,6 +97,7 @@ JOBS = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("result", sa.JSON),
     sa.Column("error", sa.String, nullable=False, default=""),
+    sa.Column("wish", sa.String, nullable=False, default="", doc="cancel or pause, until it has come about"),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("started", sa.Float),
     sa.Column("ended", sa.Float),
