@@ -60,6 +60,11 @@ def caller(request: Request) -> Caller:
     return OPEN
 
 
+def csrf(request: Request) -> str:
+    """What a page of this caller sends back as X-CSRF-Token; "" where no cookie says who it is."""
+    return ""
+
+
 def needs(scope: str) -> Any:
     """A dependency that gives the Caller and refuses those without the scope: `who: Caller = needs("search")`."""
 
