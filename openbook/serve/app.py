@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from openbook.errors import OpenbookError
-from openbook.serve import errors
+from openbook.serve import errors, pages
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
 
@@ -66,6 +66,8 @@ def create_app(server: Server) -> FastAPI:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
+    if pages.wants_page(request):
+        return pages.error(request, error)
     return JSONResponse(errors.body(error), error.status, headers=error.headers)
 
 
