@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from openbook.errors import LibraryError, OpenbookError, UsageError
 from openbook.records import (
+    PUBLIC,
     Answer,
     Arm,
     Case,
@@ -24,7 +25,7 @@ from openbook.records import (
     SearchResult,
     SyncReport,
 )
-from openbook.seams import Progress
+from openbook.seams import Embedder, Progress
 from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from openbook.finetune.job import Job
     from openbook.finetune.retriever.tune import Result as TunedRetriever
     from openbook.finetune.run import Result
+    from openbook.ingest.sync import Given
     from openbook.questions.review import Ask
     from openbook.records import Hit
     from openbook.retrieve.explain import Explanation
@@ -148,11 +150,13 @@ class Workspace:
         dry_run: bool = False,
         allow_mass_delete: bool = False,
         progress: Progress | None = None,
+        embedder: Embedder | None = None,
     ) -> SyncReport:
         """Bring files, folders, globs or web pages into the library; what is unchanged costs a hash.
 
         When chunk size or overlap have changed since the last sync, every document is split anew from its stored text.
-        A large sync starts building a search graph in the background; see optimize().
+        A large sync starts building a search graph in the background; see optimize(). `embedder` is another instance
+        of the library's own, None is the one that questions are embedded with.
 
         Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
         """
@@ -161,7 +165,7 @@ class Workspace:
         report = sync(
             [str(target) for target in targets],
             library=self.house.library,
-            embedder=self.house.embedder,
+            embedder=embedder or self.house.embedder,
             settings=self.settings.ingest,
             acl=tuple(acl),
             dry_run=dry_run,
@@ -170,7 +174,30 @@ class Workspace:
         )
         report = self._split_anew(report, progress)
         if not dry_run:
-            self._tidy()
+            self.tidy()
+        return report
+
+    def take(
+        self,
+        given: Sequence[Given],
+        *,
+        acl: Sequence[str] = (PUBLIC,),
+        progress: Progress | None = None,
+        embedder: Embedder | None = None,
+    ) -> SyncReport:
+        """Bring in files that were handed over, under the names they are given; see sync()."""
+        from openbook.ingest.sync import take
+
+        report = take(
+            given,
+            library=self.house.library,
+            embedder=embedder or self.house.embedder,
+            settings=self.settings.ingest,
+            acl=tuple(sorted(set(acl))),
+            progress=progress,
+            note=f"upload {' '.join(one.name for one in given)}"[:200],
+        )
+        self.tidy()
         return report
 
     def watch(
@@ -188,7 +215,7 @@ class Workspace:
             progress=progress,
         ):
             whole = self._split_anew(report, progress)
-            self._tidy()
+            self.tidy()
             yield whole
 
     def _split_anew(self, report: SyncReport, progress: Progress | None) -> SyncReport:
@@ -213,7 +240,8 @@ class Workspace:
         builder.join(timeout)
         return not builder.is_alive()
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
+        """Forget versions that are no longer kept, and begin to build the search graph where it pays."""
         self.house.library.sweep(keep=self.settings.library.keep_versions)
         self._build()
 

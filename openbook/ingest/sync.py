@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -106,6 +106,43 @@ def bring(
         else:
             work.do(Writer(library, embedder, progress=progress, clock=clock, note=note), progress)
     return work.report(seconds=clock() - started, dry_run=dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that was handed over, not found: the caller says what it is called."""
+
+    name: str
+    """Of its document."""
+    path: Path
+    source: str
+    """Unlike every path and address, so that no sync takes the document for its own."""
+
+
+def take(
+    given: Sequence[Given],
+    *,
+    library: Library,
+    embedder: Embedder,
+    settings: Ingest,
+    acl: tuple[str, ...],
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    note: str = "",
+) -> SyncReport:
+    """Bring given files into the library under their names; documents of the same names give way. See `sync`."""
+    started = clock()
+    stored = Stored(library.documents())
+    by_name: dict[str, list[DocumentInfo]] = {}
+    for info in stored.documents:
+        by_name.setdefault(outer_name(info), []).append(info)
+    read = [
+        File(one.name, one.path, one.name, sha256_of(one.path), acl, one.source, tuple(by_name.get(one.name, ())))
+        for one in given
+    ]
+    work = _Work(Plan(read=read), stored, library, embedder, settings)
+    work.do(Writer(library, embedder, progress=progress, clock=clock, note=note), progress)
+    return work.report(seconds=clock() - started, dry_run=False)
 
 
 def _fetch(
