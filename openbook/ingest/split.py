@@ -38,6 +38,9 @@ _INLINE_MARKUP = re.compile(r"[*_`\[\]<>&\\!~]")
 _WORD = re.compile(
     r"[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff]|[^\W\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff]{1,16}|[^\w\s]"
 )
+_APOSTROPHE = re.compile(r"(?<=[^\W_])'(?=[^\W_])")
+_LETTER_LIKE = "\u02bc"
+"""The apostrophe as a letter: within a word it is one, and the engine cuts at the other as it does at markup."""
 _SHOWN = frozenset({"text", "code_inline", "image"})
 _MAX_HEADING = 300
 _WINDOW = 10
@@ -199,12 +202,17 @@ def _spans(text: str, section: _Section, budget: int, overlap: int, size: _Sizes
     head = size(text[section.start : section.body])
     # With half the budget gone to headings they are split like text.
     start, room = (section.body, budget - head) if head <= budget // 2 else (section.start, budget)
+
+    def measured(piece: str) -> int:
+        return size(piece.replace(_LETTER_LIKE, "'"))
+
     first, reach = True, 1 + _WINDOW * budget * len(whole) // tokens
     while start < section.end:
         window = text[start : min(section.end, start + reach)]
-        engine = MarkdownSplitter.from_callback(size, room, overlap=min(overlap, room - 1))
+        engine = MarkdownSplitter.from_callback(measured, room, overlap=min(overlap, room - 1))
         # Python takes four control characters for white space that the engine does not.
-        pieces = [(offset, piece) for offset, piece in engine.chunk_indices(window) if piece.strip()]
+        found = engine.chunk_indices(_APOSTROPHE.sub(_LETTER_LIKE, window))
+        pieces = [(offset, piece) for offset, piece in found if piece.strip()]
         final = start + len(window) == section.end
         keep = 1 if first else len(pieces) if final else max(1, len(pieces) - 1)
         for offset, piece in pieces[:keep]:

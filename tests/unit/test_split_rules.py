@@ -110,3 +110,11 @@ def test_ten_thousand_headings_or_a_line_without_spaces_take_seconds_not_hours()
     assert len(chunks_of("漢字" * 100_000)) > 100
     assert len(chunks_of("x" * 1_000_000)) > 100
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("apostrophe", ["'", "’"])
+def test_an_apostrophe_within_a_word_is_no_place_to_cut(apostrophe: str) -> None:
+    sentence = f"The planet{apostrophe}s remaining forests and the company{apostrophe}s oldest halls. "
+    found = chunks_of(sentence * 40, budget=33)
+    assert len(found) > 5
+    assert not [chunk.text for chunk in found if not chunk.text.endswith(".")]
