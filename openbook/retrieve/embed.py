@@ -50,6 +50,11 @@ class OpenVINOEmbedder:
         self._runner = Runner(self._graph)
 
     @property
+    def files(self) -> ModelFiles:
+        """What it was loaded from; another process can load the same."""
+        return self._files
+
+    @property
     def fingerprint(self) -> str:
         """Name and a hash of all that decides the vectors."""
         files = self._files

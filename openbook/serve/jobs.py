@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
@@ -29,6 +30,8 @@ Wish = Literal["", "cancel", "pause", "shutdown"]
 FINAL: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 LANES: Mapping[str, str] = {"upload": "sync"}
 """Kinds that wait for one another; every other kind has a lane of its own."""
+
+BEAT = 15.0
 
 _log = logging.getLogger(__name__)
 
@@ -93,11 +96,13 @@ class Jobs:
         self._lanes: dict[str, threading.Thread] = {}
         self._listeners: set[Callable[[], None]] = set()
         self._stopping = False
+        self._parting = False
 
-    def handle(self, kind: str, handler: Handler, *, drop: Callable[[Job], None] = lambda _: None) -> None:
+    def handle(self, kind: str, handler: Handler, *, drop: Callable[[Job], None] | None = None) -> None:
         """Let a handler do a kind of work; `drop` cleans up behind a job that was cancelled."""
         self._handlers[kind] = handler
-        self._drops[kind] = drop
+        if drop is not None:
+            self._drops[kind] = drop
 
     def submit(self, kind: str, args: Mapping[str, Any], who: Caller) -> Job:
         """Put work in line; it is on disk when this returns. `args` are plain JSON."""
@@ -180,7 +185,10 @@ class Jobs:
     async def follow(
         self, name: str, who: Caller, after: int = 0
     ) -> AsyncGenerator[tuple[int, float, dict[str, Any]], None]:
-        """Events as they come, until the job has ended or the server stops. Raises Refused 404."""
+        """Events as they come, until the job has ended or the server stops; an empty one after `BEAT` quiet seconds.
+
+        Raises Refused 404.
+        """
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -196,9 +204,12 @@ class Jobs:
                 for one in await anyio.to_thread.run_sync(self.events, name, who, after):
                     after = one[0]
                     yield one
-                if job.state in FINAL or self._stopping:
+                if job.state in FINAL or self._parting:
                     return
-                await news.wait()
+                with anyio.move_on_after(BEAT) as quiet:
+                    await news.wait()
+                if quiet.cancelled_caught:
+                    yield after, time.time(), {}
         finally:
             with self._turn:
                 self._listeners.discard(wake)
@@ -206,7 +217,7 @@ class Jobs:
     def start(self) -> None:
         """Take up what a stopped or killed server left, and begin to work."""
         with self._turn:
-            self._stopping = False
+            self._stopping = self._parting = False
             with self._store.connect() as db:
                 left = db.execute(sa.select(JOBS.c.id, JOBS.c.wish).where(JOBS.c.state == "running")).all()
             for row in left:
@@ -218,12 +229,18 @@ class Jobs:
                 )
                 self._lanes[lane].start()
 
+    def part(self) -> None:
+        """End what follows jobs, so that a server that stops need not wait for it."""
+        with self._turn:
+            self._parting = True
+            self._wake()
+
     def stop(self, seconds: float = 20) -> None:
         """Have running jobs stop where they can go on from, and wait for that for at most so many seconds."""
         with self._turn:
             self._stopping = True
             self._turn.notify_all()
-            self._wake()
+        self.part()
         until = time.monotonic() + seconds
         for thread in self._lanes.values():
             thread.join(max(0.0, until - time.monotonic()))
@@ -281,7 +298,8 @@ class Jobs:
 
     def _drop(self, name: str) -> None:
         job = self._read(name)
-        self._drops.get(job.kind, lambda _: None)(job)
+        if job.kind in self._drops:
+            self._drops[job.kind](job)
 
     def _ask(self, name: str, who: Caller, wish: Literal["cancel", "pause"]) -> Job:
         self.get(name, who)
@@ -321,9 +339,10 @@ class Jobs:
         key = (name, str(event["step"])) if set(event) == {"step", "done", "total"} else None
         before = self._progress.get(key) if key else None
         with self._store.begin() as db:
+            number = db.execute(sa.insert(EVENTS).values(job=name, at=time.time(), event=event)).inserted_primary_key
+            # Only then: SQLite gives the number of a deleted last row again, which followers know already.
             if before is not None:
                 db.execute(sa.delete(EVENTS).where(EVENTS.c.number == before))
-            number = db.execute(sa.insert(EVENTS).values(job=name, at=time.time(), event=event)).inserted_primary_key
         if key and number is not None:
             self._progress[key] = number[0]
         with self._turn:
