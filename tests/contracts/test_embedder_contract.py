@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from openbook.models.fetch import ensure
 from openbook.retrieve.embed import FakeEmbedder, OpenVINOEmbedder
 from openbook.seams import Embedder
+from openbook.serve.embedding import ChildEmbedder
 from tests.tiny_models import write_bert
 
 TEXTS = [
@@ -21,17 +24,27 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["fake", "tiny", pytest.param("default", marks=pytest.mark.model)])
-def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+KINDS = ["fake", "tiny", "child", pytest.param("default", marks=pytest.mark.model)]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
     if request.param == "fake":
-        return FakeEmbedder()
+        yield FakeEmbedder()
+        return
     if request.param == "default":
-        return OpenVINOEmbedder(ensure("all-minilm-l6-v2"))
+        yield OpenVINOEmbedder(ensure("all-minilm-l6-v2"))
+        return
     folder = tmp_path_factory.mktemp("tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENBOOK_CACHE", str(folder / "cache"))
         write_bert(folder / "model")
-        return OpenVINOEmbedder(ensure(str(folder / "model")))
+        files = ensure(str(folder / "model"))
+    if request.param == "tiny":
+        yield OpenVINOEmbedder(files)
+    else:
+        with ChildEmbedder(files) as child:
+            yield child
 
 
 def test_it_is_an_embedder(embedder: Embedder) -> None:
