@@ -371,8 +371,9 @@ class House:
         progress: Progress | None = None,
         watchers: Callable[[Path], Sequence[Callable[[dict[str, Any]], None]]] = lambda _: (),
         stopping: Callable[[], bool] = lambda: False,
+        documents: Sequence[str] | None = None,
     ) -> Tools:
-        """What a training needs from the other rooms."""
+        """What a training needs from the other rooms; `documents` are names in the library, None looks them up."""
         from openbook.answer.generators.openvino import OpenVINOGenerator
         from openbook.finetune.run import Tools
         from openbook.models import fetch
@@ -380,7 +381,7 @@ class House:
         return Tools(
             convert=lambda gguf, folder, name: fetch.convert_into(gguf, folder, name=name, progress=progress),
             generator=OpenVINOGenerator,
-            documents=self._document_names(),
+            documents=self._document_names() if documents is None else documents,
             progress=progress,
             watchers=watchers,
             stopping=stopping,

@@ -71,6 +71,7 @@ def compare(house: House, options: Options, *, review: Ask | None = None, progre
             tuned=options.tuned,
             both=options.both,
             shots=chosen.shots if chosen is not None else {},
+            groups=options.groups,
             arms=options.wanted(),
         )
         _refuse_missing(options, missing)
@@ -193,6 +194,7 @@ def _frozen(work: Work, review: Ask | None) -> Frozen:
             seed=options.seed,
             review=review,
             progress=work.progress,
+            groups=options.groups,
             pages=work.folder / "review",
         )
         if not found and facts["warnings"]:
@@ -249,13 +251,14 @@ def _shots(work: Work) -> Chosen | None:
             tuned=options.tuned,
             both=options.both,
             shots={},
+            groups=options.groups,
             arms=[arm for arm in FOUR if arm in options.wanted()],
         )
         task = reporting.task(house, options)
         found = shots.choose(
             shown,
             dev,
-            arms.ask_with(house, tuned=options.tuned, both=options.both),
+            arms.ask_with(house, tuned=options.tuned, both=options.both, groups=options.groups),
             lambda case, answer: task(answer.text, case.gold[0], case.history),
             arms=[one.name for one in possible if one.role == "four"],
             seed=options.seed,

@@ -46,6 +46,8 @@ class Options:
     """Of "diagnostics", "freshness", "latency", "style", "shots"."""
     seed: int = 0
     title: str = ""
+    groups: Sequence[str] = ()
+    """Whose documents are searched and asked about, beside those open to all."""
 
     def asked(self) -> dict[str, Any]:
         """What decides the rows, as plain data: a run with the same goes on with the same folder."""
@@ -54,7 +56,8 @@ class Options:
             for name in ("cases", "conversations", "examples", "trained_on")
         }
         plain = ("made", "kinds", "arms", "tuned", "both", "primary", "task", "seed", "skip", "edits", "retrain")
-        return json.loads(json.dumps({**files, **{name: getattr(self, name) for name in plain}}))  # type: ignore[no-any-return]
+        told = {name: getattr(self, name) for name in plain} | ({"groups": self.groups} if self.groups else {})
+        return json.loads(json.dumps({**files, **told}))  # type: ignore[no-any-return]
 
     def wanted(self) -> tuple[str, ...]:
         """Names of the arms to ask."""
