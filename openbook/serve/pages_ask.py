@@ -155,7 +155,14 @@ def _page(
 ) -> HTMLResponse:
     arms = [{"id": key, "label": label, "available": True} for key, (_, label) in ARMS.items()]
     return pages.render(
-        request, "ask", status=status, empty=not any(_seen(server, who)), arms=arms, model=model, turn=turn
+        request,
+        "ask",
+        status=status,
+        empty=not _seen(server, who),
+        local=server.workspace.settings.models.generator != "endpoint",
+        arms=arms,
+        model=model,
+        turn=turn,
     )
 
 

@@ -77,7 +77,7 @@ function busy(now) {
 }
 
 function reply(label, named) {
-  const body = el("div", { class: "answer-text waiting", aria: { busy: "true" } });
+  const body = el("div", { class: "answer-text waiting", aria: { busy: "true" } }, el("span", { class: "muted" }, "Looking…"));
   const head = named && el("div", { class: "reply-head" }, el("span", { class: "badge" }, label));
   const node = el("section", { class: "reply", aria: { label: named ? `Answer of ${label}` : "Answer" } }, head, body);
   const rest = () => {
@@ -90,11 +90,12 @@ function reply(label, named) {
     finish: (answer) => { rest(); fill(node, body, answer); },
     stopped: (written) => {
       rest();
+      body.textContent = written;
       node.append(el("p", { class: "note" }, written ? "Stopped here; what stands above was not checked against the documents." : "Stopped."));
     },
     wrong: (error, again) => {
       rest();
-      if (!body.textContent) body.remove();
+      if (body.querySelector(".muted")) body.remove();
       const pause = error.after ? ` Try again in ${count(error.after, "second")}.` : "";
       node.append(el("p", { class: "notice bad", role: "alert" }, error.message, pause), el("p", {}, el("button", { class: "button small", type: "button", onclick: again }, "Ask again")));
     },
