@@ -36,7 +36,7 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml",
 _YEAR = 365 * 24 * 3600
 
 
-def render(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def render(request: Request, name: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page from pages/NAME.html.j2.
 
     Templates are also given `who` (the Caller, or None before a login), `csrf`, `nav`, `here` (the path), `workspace`
