@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openbook.files import write_atomic
 from openbook.ingest.plan import Stored
 from openbook.ingest.sources import is_address
 from openbook.records import PUBLIC, DocumentInfo, SyncReport
@@ -15,10 +18,13 @@ from openbook.serve.access import Caller
 from openbook.serve.errors import Refused
 
 if TYPE_CHECKING:
+    from openbook.finetune.registry import Adapter
     from openbook.serve.state import Server
 
 _HERE = ("local", "open")
 """Kinds of callers who sit at this machine and may name any path of it."""
+_SEAL = "caller.json"
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LABEL = 200
 """Characters of a label."""
 
@@ -26,6 +32,36 @@ _LABEL = 200
 def covers(who: Caller, maker: Caller) -> bool:
     """Whether a caller sees all that another one's work may have seen."""
     return who.all_groups or (not maker.all_groups and set(maker.groups) <= set(who.groups))
+
+
+def seal(folder: Path, maker: Caller) -> None:
+    """Note in a folder whose work it holds."""
+    write_atomic(folder / _SEAL, json.dumps({"caller": maker.json()}))
+
+
+def may_open(folder: Path, who: Caller, *, own: bool = False) -> bool:
+    """Whether a caller may read what work left in a folder: it covers its maker and, with `own`, is it or an admin.
+
+    What was not made by request is open to callers who see everything.
+    """
+    try:
+        maker = Caller.of(json.loads((folder / _SEAL).read_text(encoding="utf-8"))["caller"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return who.all_groups
+    return covers(who, maker) and (not own or who.id == maker.id or who.may("admin"))
+
+
+def folder(home: Path, name: str) -> Path | None:
+    """A folder of this name directly in `home`; None when there is none, or the name is no plain one."""
+    found = home / name
+    return found if _PLAIN.fullmatch(name) and found.is_dir() else None
+
+
+def may_ask(who: Caller, adapter: Adapter) -> bool:
+    """Whether a caller may ask an adapter: what it learned from a group's documents, it tells."""
+    learned = adapter.manifest.get("library") or {}
+    groups = (learned.get("reading") or {}).get("groups") or ()
+    return who.all_groups or set(groups) <= set(who.groups)
 
 
 def labels(who: Caller, wanted: Sequence[str]) -> tuple[str, ...]:
