@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: what a page complains of is kept, and how well its text can be read is reckoned."""
+"""A real browser for tests of pages: what a page complains of is kept, how well its text can be read is reckoned."""
 
 from __future__ import annotations
 

@@ -1,0 +1,396 @@
+"""The Ask page as a person meets it: a real browser, a real server, a scripted model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from openbook.records import Message
+from tests.browsing import PHONE, Visit, chromium
+from tests.serving import desk, first_sentence, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+QUESTION = "How many paid vacation days does every colleague get a year?"
+SAID = "Every colleague gets 24 paid vacation days a year."
+INVENTED = "The moon is made of green cheese."
+TOML = "\n[answer]\nabstain_below = 0.05\nfallback = false\n"
+"""The fake embedder is never as sure as a real one."""
+
+
+def script(messages: Sequence[Message]) -> str:
+    asked = messages[-1].content
+    if "slowly" in asked:
+        return " ".join(["Word"] * 4000)
+    if "cheese" in asked:
+        return f"{first_sentence(messages)} {INVENTED}"
+    return first_sentence(messages)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    workspace = desk(tmp_path_factory.mktemp("desk") / "w", script=script, toml=TOML)
+    with running(workspace) as address:
+        yield address
+    workspace.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[str]:
+    workspace = desk(tmp_path / "w", documents={}, script=script, toml=TOML)
+    with running(workspace) as address:
+        yield address
+    workspace.close()
+
+
+@pytest.fixture
+def fresh_desk(tmp_path: Path) -> Iterator[str]:
+    workspace = desk(tmp_path / "w", script=script, toml=TOML)
+    with running(workspace) as address:
+        yield address
+    workspace.close()
+
+
+def opened(browser: Browser, address: str, **context: Any) -> Visit:
+    visit = Visit(browser, address, **context)
+    visit.page.wait_for_selector("body.ready")
+    return visit
+
+
+def ask(visit: Visit, question: str = QUESTION) -> None:
+    turns = visit.page.locator(".turn").count()
+    visit.page.fill("#question", question)
+    visit.page.keyboard.press("Enter")
+    visit.page.locator(".turn").nth(turns).locator(".reply-foot, .notice.bad").first.wait_for()
+
+
+def test_an_answer_cites_and_a_citation_opens_the_exact_span(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit)
+        page = visit.page
+        assert SAID.rstrip(".") in page.locator(".answer-text").inner_text()
+        cite = page.locator(".answer-text .cite")
+        assert cite.inner_text() == "1"
+        assert cite.get_attribute("aria-label") == "Source 1: Vacation"
+        cite.click()
+        mark = page.locator("#source mark")
+        mark.wait_for()
+        assert mark.inner_text() == SAID
+        assert page.locator("#source .source-text").inner_text().startswith("Vacation")
+        box, panel = mark.bounding_box(), page.locator("#source").bounding_box()
+        assert box
+        assert panel
+        assert panel["y"] <= box["y"] <= panel["y"] + panel["height"]
+        assert cite.get_attribute("aria-expanded") == "true"
+        assert visit.said == []
+
+
+def test_a_source_closes_with_escape_and_gives_the_focus_back(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit)
+        page = visit.page
+        page.locator(".answer-text .cite").focus()
+        page.keyboard.press("Enter")
+        page.locator("#source mark").wait_for()
+        assert page.evaluate("document.activeElement.id") == "source"
+        page.keyboard.press("Escape")
+        assert not page.locator("#source").is_visible()
+        assert page.evaluate("document.activeElement.className") == "cite"
+
+
+def test_a_sentence_without_a_source_says_so_in_words(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit, f"{QUESTION} And cheese?")
+        unsupported = visit.page.locator(".answer-text .unsupported")
+        assert unsupported.inner_text() == INVENTED
+        assert visit.page.locator(".unsupported + .unsupported-tag").inner_text() == "no source"
+        line = unsupported.evaluate("one => getComputedStyle(one).textDecorationLine")
+        assert line == "underline"
+
+
+def test_a_document_with_a_script_stays_text(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit, "What does the badge reader say at the door?")
+        page = visit.page
+        assert "<script>alert('badge')</script>" in page.locator(".answer-text").inner_text()
+        page.locator(".more summary").first.click()
+        assert "<script>" in page.locator(".considered .quote").first.inner_text()
+        page.locator(".cite").first.click()
+        page.locator("#source mark").wait_for()
+        assert "<script>" in page.locator("#source mark").inner_text()
+        assert page.locator("main script").count() == 0
+        assert visit.said == []
+
+
+def test_the_passages_considered_show_their_ranks_and_open(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit)
+        page = visit.page
+        page.get_by_text(re.compile(r"passages? considered")).click()
+        first = page.locator(".considered li").first
+        assert "cited" in first.inner_text()
+        assert {"Score", "By meaning", "By words"} <= set(first.locator("dt").all_inner_texts())
+        assert "#1" in first.locator("dl").inner_text()
+        page.locator(".considered .link").nth(1).click()
+        page.locator("#source mark").wait_for()
+
+
+def test_a_refusal_is_kind_and_says_what_to_do(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit, "Zzyzx quux?")
+        refusal = visit.page.locator(".refusal")
+        assert "I can't find this in the documents." in refusal.inner_text()
+        assert refusal.locator("li").count() >= 2
+        assert refusal.get_by_role("link", name="Library").get_attribute("href") == "/library"
+
+
+def test_follow_ups_stay_in_one_conversation_that_can_be_reopened_and_deleted(
+    browser: Browser, fresh_desk: str
+) -> None:
+    with opened(browser, fresh_desk) as visit:
+        page = visit.page
+        ask(visit)
+        ask(visit, "Who approves travel above 900 euros?")
+        assert page.locator(".turn").count() == 2
+        page.locator("#conversations li").first.wait_for()
+        assert page.locator("#conversations li").count() == 1
+        page.reload()
+        page.locator("#conversations .open").first.click()
+        page.locator(".turn").nth(1).wait_for()
+        assert page.locator(".asked").all_inner_texts() == [QUESTION, "Who approves travel above 900 euros?"]
+        page.locator(".answer-text .cite").first.click()
+        page.locator("#source mark").wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name=f"Delete “{QUESTION}”").click()
+        page.locator("dialog").get_by_role("button", name="Delete").click()
+        page.locator("#conversations li").first.wait_for(state="detached")
+        assert page.locator(".turn").count() == 0
+        assert visit.said == []
+
+
+def test_two_ways_of_answering_stand_side_by_side(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        page.get_by_role("button", name="Side by side").click()
+        page.select_option("#model", "rag")
+        page.select_option("#model2", "extractive")
+        ask(visit)
+        page.locator(".reply-foot").nth(1).wait_for()
+        boxes = [one.bounding_box() for one in page.locator(".reply").all()]
+        assert boxes[0]
+        assert boxes[1]
+        assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+        assert [SAID.rstrip(".") in one for one in page.locator(".answer-text").all_inner_texts()] == [True, True]
+        assert len(set(page.locator(".reply-head").all_inner_texts())) == 2
+
+
+def test_stop_ends_the_answer_and_says_so(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        page.fill("#question", "How many vacation days does a colleague get, told slowly?")
+        page.keyboard.press("Enter")
+        page.locator("#stop").click()
+        page.get_by_text(re.compile("^Stopped")).wait_for()
+        assert page.locator("#send").is_visible()
+        assert not page.locator("#stop").is_visible()
+        assert visit.said == []
+
+
+def test_feedback_is_sent_with_its_reason(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        ask(visit)
+        page.get_by_role("button", name="Not helpful").click()
+        page.get_by_label("Wrong source").check()
+        page.get_by_label("In your words").fill("another page says it better")
+        with page.expect_request("**/api/feedback") as sent:
+            page.get_by_role("button", name="Send").click()
+        body = sent.value.post_data_json
+        assert body["rating"] == "down"
+        assert body["reason"] == "Wrong source: another page says it better"
+        page.get_by_text("It waits in the review queue").wait_for()
+
+
+def test_an_edited_answer_is_sent_as_a_correction(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        ask(visit)
+        page.get_by_role("button", name="Edit answer").click()
+        page.get_by_label("The answer as it should be").fill("24 days.")
+        with page.expect_request("**/api/feedback") as sent:
+            page.get_by_role("button", name="Send").click()
+        assert (sent.value.post_data_json["rating"], sent.value.post_data_json["correction"]) == ("edit", "24 days.")
+        page.get_by_text("It waits in the review queue").wait_for()
+
+
+def test_copy_takes_the_answer_and_its_sources(browser: Browser, url: str) -> None:
+    with opened(browser, url, permissions=["clipboard-read", "clipboard-write"]) as visit:
+        ask(visit)
+        visit.page.get_by_role("button", name="Copy").click()
+        visit.page.get_by_text("Copied").wait_for()
+        copied = visit.page.evaluate("navigator.clipboard.readText()")
+        assert SAID.rstrip(".") in copied
+        assert copied.endswith("[1] Vacation.md")
+
+
+def test_without_scripts_the_answer_comes_all_the_same(browser: Browser, url: str) -> None:
+    with Visit(browser, url, java_script_enabled=False) as visit:
+        page = visit.page
+        page.fill("#question", QUESTION)
+        page.get_by_role("button", name="Ask").click()
+        assert SAID.rstrip(".") in page.locator(".answer-text").inner_text()
+        page.locator(".answer-text .cite").click()
+        assert page.locator("mark").inner_text() == SAID
+
+
+def test_a_newcomer_comes_from_nothing_to_a_cited_answer(browser: Browser, fresh: str, tmp_path: Path) -> None:
+    note = tmp_path / "Bicycles.md"
+    note.write_text("# Bicycles\n\nThe company pays 300 euros for a bicycle every second year.\n", encoding="utf-8")
+    broken = tmp_path / "Broken.pdf"
+    broken.write_bytes(b"%PDF-1.4 and nothing else")
+    with opened(browser, fresh) as visit:
+        page = visit.page
+        assert page.get_by_role("heading", name="Ask your own documents").is_visible()
+        assert not page.locator("#composer").is_visible()
+        page.set_input_files("#files", [note, broken])
+        page.get_by_text("1 document ready").wait_for()
+        assert not page.locator("#start").is_visible()
+        page.locator(".chip").first.click()
+        page.locator(".answer-text .cite").first.click()
+        page.locator("#source mark").wait_for()
+        assert "bicycle" in page.locator("#source mark").inner_text()
+        assert visit.said == []
+
+
+def test_the_sample_handbook_is_a_click_away(browser: Browser, fresh: str) -> None:
+    with opened(browser, fresh) as visit:
+        page = visit.page
+        page.get_by_role("button", name="Try it with a sample handbook").click()
+        page.get_by_text("39 documents ready").wait_for(timeout=30_000)
+        assert page.locator(".chip").count() == 4
+        page.locator(".chip").first.click()
+        page.locator(".answer-text .cite").first.wait_for()
+        assert visit.said == []
+
+
+def test_files_that_cannot_be_read_are_told_with_their_reason(browser: Browser, fresh: str, tmp_path: Path) -> None:
+    broken = tmp_path / "Broken.pdf"
+    broken.write_bytes(b"%PDF-1.4 and nothing else")
+    with opened(browser, fresh) as visit:
+        visit.page.set_input_files("#files", [broken])
+        visit.page.locator("#start-failed li").wait_for()
+        assert "Broken.pdf" in visit.page.locator("#start-failed").inner_text()
+        assert visit.page.locator("#drop").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_has_the_contrast_of_wcag_aa(
+    browser: Browser, url: str, fresh: str, tmp_path: Path, scheme: str
+) -> None:
+    with opened(browser, fresh, color_scheme=scheme) as visit:
+        assert visit.low_contrast() == []
+        visit.shot(f"start-{scheme}", tmp_path)
+    with opened(browser, url, color_scheme=scheme) as visit:
+        ask(visit, f"{QUESTION} And cheese?")
+        visit.page.locator(".more summary").first.click()
+        visit.page.get_by_role("button", name="Not helpful").click()
+        visit.page.locator(".cite").first.click()
+        visit.page.locator("#source mark").wait_for()
+        assert visit.low_contrast() == []
+        visit.shot(f"ask-{scheme}", tmp_path)
+        ask(visit, "Zzyzx quux?")
+        assert visit.low_contrast() == []
+    with Visit(browser, f"{url}/nothing-here", color_scheme=scheme) as visit:
+        assert visit.low_contrast() == []
+
+
+def test_a_phone_shows_all_of_it_and_the_source_as_a_sheet(
+    browser: Browser, url: str, fresh: str, tmp_path: Path
+) -> None:
+    with opened(browser, fresh, **PHONE) as visit:
+        assert visit.faults() == []
+        visit.shot("start-phone", tmp_path)
+    with opened(browser, url, **PHONE) as visit:
+        ask(visit, f"{QUESTION} And cheese?")
+        assert visit.faults() == []
+        visit.shot("ask-phone", tmp_path)
+        visit.page.locator(".cite").first.click()
+        visit.page.locator("#source mark").wait_for()
+        box = visit.page.locator("#source").bounding_box()
+        assert box
+        assert box["width"] == 390
+        assert visit.faults() == []
+        visit.shot("source-phone", tmp_path)
+        visit.page.get_by_role("button", name="Close the source").click()
+        assert not visit.page.locator("#source").is_visible()
+
+
+def test_everything_can_be_reached_by_keyboard_with_a_visible_focus(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        ask(visit)
+        page.locator("body").click(position={"x": 2, "y": 400})
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.id") == "question"
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        page.locator(".skip").focus()
+        seen = []
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            name, outline = page.evaluate(
+                "(() => { const one = document.activeElement, box = one.closest('.composer') ?? one;"
+                " return [one.textContent.trim() || one.id, getComputedStyle(one).outlineStyle !== 'none'"
+                " || getComputedStyle(box).boxShadow !== 'none'] })()"
+            )
+            if name in seen and name == "Openbook":
+                break
+            seen.append(name)
+            assert outline, f"no visible focus on {name!r}"
+        assert {"1", "Copy", "Helpful", "Not helpful", "Edit answer", "question"} <= set(seen)
+
+
+def test_motion_is_left_out_for_those_who_asked_for_that(browser: Browser, url: str) -> None:
+    with opened(browser, url, reduced_motion="reduce") as visit:
+        styles = "[...document.querySelectorAll('*')].map((one) => getComputedStyle(one))"
+        longest = visit.page.evaluate(f"Math.max(...{styles}.map((one) => parseFloat(one.transitionDuration)))")
+        assert longest == 0
+
+
+def test_nothing_is_loaded_from_elsewhere_and_files_are_kept(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit)
+        assert all(one.startswith(url) for one in visit.asked)
+        assert visit.page.locator("[style]").count() == 0
+        assert visit.page.locator("script:not([src])").count() == 0
+        address = visit.page.locator("link[rel=stylesheet]").first.get_attribute("href")
+        assert address
+        answer = visit.page.request.get(url + address)
+        assert "immutable" in answer.headers["cache-control"]
+        again = visit.page.request.get(f"{url}/static/app.css", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status == 304
+        assert visit.page.request.get(f"{url}/static/..%2fpages.py").status == 404
+
+
+def test_two_people_at_once_do_not_see_each_others_words(browser: Browser, url: str) -> None:
+    with opened(browser, url) as one, opened(browser, url) as other:
+        one.page.fill("#question", QUESTION)
+        other.page.fill("#question", "Who approves travel above 900 euros?")
+        one.page.keyboard.press("Enter")
+        other.page.keyboard.press("Enter")
+        one.page.locator(".reply-foot").wait_for()
+        other.page.locator(".reply-foot").wait_for()
+        assert "vacation" in one.page.locator(".answer-text").inner_text()
+        assert "finance" in other.page.locator(".answer-text").inner_text()
