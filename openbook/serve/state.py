@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
+from openbook.serve.admission import Admission
 from openbook.serve.jobs import Jobs
 from openbook.serve.store import open_store
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from openbook.assemble import House
+    from openbook.records import DocumentInfo
     from openbook.workspace import Workspace
 
 
@@ -26,22 +28,36 @@ class Server:
     store: sa.Engine = field(init=False)
     jobs: Jobs = field(init=False)
     """Long work; runs between the start and the stop of the application."""
+    admission: Admission = field(init=False)
+    """Who may have an answer written now."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     """Of the command line on this machine; stands in .openbook/server.json, which only this user may read."""
+    _infos: tuple[int, tuple[DocumentInfo, ...]] = field(default=(-1, ()), init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Open the store."""
         self.store = open_store(self.workspace.state / "server.db")
         self.jobs = Jobs(self.store)
+        self.admission = Admission(lambda: self.workspace.settings.serve)
 
     @property
     def house(self) -> House:
         """The joined rooms."""
         return self.workspace.house
 
+    def infos(self) -> tuple[DocumentInfo, ...]:
+        """Every document of the newest version, whoever may see it; read once per version."""
+        version = self.house.library.version()
+        known, found = self._infos
+        if known != version:
+            # Read after its version: a commit between the two is read again at the next call.
+            found = tuple(self.house.library.documents())
+            self._infos = version, found
+        return found
+
     def labels(self) -> tuple[str, ...]:
         """Every access label in the library."""
-        return tuple(sorted({label for info in self.house.library.documents() for label in info.acl}))
+        return tuple(sorted({label for info in self.infos() for label in info.acl}))
 
 
 def server_of(request: Request) -> Server:
