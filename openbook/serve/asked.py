@@ -1,7 +1,119 @@
-"""To be written."""
+"""Questions over HTTP in JSON: the ways of answering, an answer whole or as a stream of events, and conversations."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
 
-router = APIRouter()
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Path
+from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
+
+from openbook.errors import OpenbookError
+from openbook.records import Answer
+from openbook.retrieve.where import parse
+from openbook.serve import arms, asking, errors, history
+from openbook.serve.access import Caller, needs
+from openbook.serve.errors import Refused
+from openbook.serve.shapes import Arms, Asked, Conversations, Deleted, Order, Reply, Talk, Text, Where
+from openbook.serve.state import Server, server_of
+from openbook.wire import answer_json
+
+router = APIRouter(prefix="/api", tags=["ask"])
+Here = Annotated[Server, Depends(server_of)]
+Id = Annotated[Text, Path(max_length=200, examples=["conv-3f9a"])]
+
+
+class AskOrder(Order):
+    """A question, and who answers it how."""
+
+    question: Asked
+    model: Annotated[
+        Text, Field(max_length=300, description="An id of GET /api/arms.", examples=["rag", "base", "support+rag"])
+    ] = "rag"
+    where: Where = ""
+    conversation: Annotated[
+        Annotated[Text, Field(max_length=200)] | None, Field(description="Of an earlier answer, for a follow-up.")
+    ] = None
+    stream: Annotated[
+        bool,
+        Field(description="Server-sent events: `piece` {text}, then `answer` (as without), or `error` {error}."),
+    ] = False
+
+
+@router.get("/arms", response_model=Arms, summary="Ways of answering", dependencies=[needs("ask")])
+def list_arms(server: Here) -> Any:
+    """What may be asked: the base model, your documents, adapters with and without them."""
+    return {"arms": [one.json() for one in arms.listed(server)]}
+
+
+@router.post(
+    "/ask",
+    response_model=Reply,
+    summary="Ask a question",
+    responses={200: {"content": {"text/event-stream": {}}, "description": "The answer, or its events."}},
+)
+async def ask(order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
+    """An answer with checked citations from the documents the caller may see."""
+    arm, adapter = await anyio.to_thread.run_sync(arms.of, server, order.model)
+    turns = await anyio.to_thread.run_sync(history.turns, server, who, order.conversation)
+    question = asking.Question(order.question, arm=arm, adapter=adapter, history=turns, where=parse(order.where))
+    if order.stream:
+        return await _streamed(server, who, order, question)
+    answer = await asking.whole(server, who, question)
+    return await anyio.to_thread.run_sync(_kept, server, who, order, answer)
+
+
+@router.get("/conversations", response_model=Conversations, summary="Your conversations")
+def list_conversations(server: Here, who: Caller = needs("ask")) -> Any:
+    """The caller's own conversations, the newest first."""
+    return {"conversations": history.listed(server, who)}
+
+
+@router.get("/conversations/{conversation}", response_model=Talk, summary="A conversation")
+def get_conversation(conversation: Id, server: Here, who: Caller = needs("ask")) -> Any:
+    """Its questions and answers; what rested on documents that are not the caller's to see any more is left out."""
+    return history.talk(server, who, conversation)
+
+
+@router.delete("/conversations/{conversation}", response_model=Deleted, summary="Delete a conversation")
+def delete_conversation(conversation: Id, server: Here, who: Caller = needs("ask")) -> Any:
+    """Its questions and answers are removed for good."""
+    history.forget(server, who, conversation)
+    return {"id": conversation}
+
+
+async def _streamed(server: Server, who: Caller, order: AskOrder, question: asking.Question) -> Response:
+    """The events of an answer. What is refused before the first piece is an error status, not an event."""
+    parts = asking.pieces(server, who, question)
+    first = await anext(parts)
+
+    async def lines() -> AsyncGenerator[str, None]:
+        async with aclosing(parts):
+            try:
+                part: str | Answer = first
+                while True:
+                    if isinstance(part, Answer):
+                        yield _event("answer", await anyio.to_thread.run_sync(_kept, server, who, order, part))
+                        return
+                    yield _event("piece", {"text": part})
+                    part = await anext(parts)
+            except (Refused, OpenbookError) as problem:
+                refused = problem if isinstance(problem, Refused) else errors.of(problem)
+                yield _event("error", errors.body(refused))
+
+    return StreamingResponse(
+        lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+
+
+def _kept(server: Server, who: Caller, order: AskOrder, answer: Answer) -> dict[str, Any]:
+    key, conversation = history.keep(server, who, order.question, order.model, answer, order.conversation)
+    return {**answer_json(answer), "id": key, "conversation": conversation}
+
+
+def _event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

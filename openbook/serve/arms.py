@@ -1,0 +1,63 @@
+"""A workspace in, its ways of answering out, by the ids that the native API, pages and OpenAI clients use."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from openbook.assemble import EXTRACTIVE
+from openbook.errors import OpenbookError
+from openbook.records import Arm
+from openbook.serve.errors import Refused
+from openbook.serve.state import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of answering."""
+
+    id: str
+    label: str
+    arm: Arm
+    adapter: str | None = None
+    why: str = ""
+    """Why it is not available; "" when it is."""
+
+    def json(self) -> dict[str, Any]:
+        """As the native API shows it."""
+        return {**asdict(self), "available": not self.why}
+
+
+def listed(server: Server) -> list[Way]:
+    """Every way of answering; each adapter under its bare name and, where there are more versions, under each."""
+    none = server.house.settings.models.generator == EXTRACTIVE
+    silent = "no language model is set; choose one in the settings (models.generator)" if none else ""
+    found = [
+        Way("rag", "Your documents", "rag"),
+        Way("base", "The model alone", "base", why=silent),
+        Way("extractive", "Quotes only", "extractive"),
+    ]
+    registry = server.house.adapters
+    for name in registry.names():
+        refs = [name, *(one.ref for one in registry.list() if one.name == name)]
+        for ref in refs:
+            why = silent or _refused(server, ref)
+            found.append(Way(f"{ref}+rag", f"{ref} with your documents", "tuned+rag", ref, why))
+            found.append(Way(ref, f"{ref} alone", "tuned", ref, why))
+    return found
+
+
+def of(server: Server, model: str) -> tuple[Arm, str | None]:
+    """The arm and adapter of an id. Raises Refused 404."""
+    for way in listed(server):
+        if way.id == model:
+            return way.arm, way.adapter
+    raise Refused(404, f"no model {model!r}; GET /api/arms lists them", code="model_not_found", param="model")
+
+
+def _refused(server: Server, ref: str) -> str:
+    try:
+        server.house._adapter("tuned", ref)
+    except OpenbookError as error:
+        return str(error)
+    return ""
