@@ -278,6 +278,12 @@ class StoredLibrary:
             raise LibraryError("the library is closed; open it again")
 
     @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Hold off commits while the folder is copied; searches go on. Raises LibraryError when it is closed."""
+        with self._writing():
+            yield
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         with self._write:
             self._open()

@@ -267,8 +267,9 @@ def _event(number: int, at: float, event: dict[str, Any]) -> dict[str, Any] | No
             data = {"step": step, "train_loss": loss, "learning_rate": event.get("lr")}
         case {"kind": "eval", "step": step, "loss": loss, "name": name, "metric": metric}:
             kind = "metrics"
-            message = f"Step {step}: validation loss={_number(loss)}, {name}={_number(metric)}"
-            data = {"step": step, "valid_loss": loss, name: metric}
+            data = {"step": step, "valid_loss": loss} | ({} if name == "loss" else {name: metric})
+            beside = "" if name == "loss" else f", {name}={_number(metric)}"
+            message = f"Step {step}: validation loss={_number(loss)}{beside}"
         case {"kind": "checkpoint", "step": step}:
             message = f"Checkpoint written at step {step}"
         case _:

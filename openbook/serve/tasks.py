@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import fields
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbook.errors import OpenbookError
+from openbook.files import write_atomic
 from openbook.serve.jobs import Stopped
 from openbook.serve.workers import Line
 
@@ -67,12 +69,13 @@ def preflight(order: Mapping[str, Any], line: Line) -> dict[str, Any]:
 def compare(order: Mapping[str, Any], line: Line) -> dict[str, Any]:
     """Compare in order["root"], a copy of the workspace; see comparisons.py."""
     from openbook import comparing
-    from openbook.compare.schema import report_json
 
     with closing(_house(order, prefer="throughput")) as house:
         report = comparing.compare(house, options_of(order["options"]), progress=line.progress)
-    _ = report_json
-    return {"report": report.id, "verdict": report.verdict, "missing": dict(report.missing)}
+    told = {"report": report.id, "verdict": report.verdict, "missing": dict(report.missing)}
+    # A server that dies now must not compare again.
+    write_atomic(Path(order["done"]), json.dumps(told))
+    return told
 
 
 def options_of(plain: Mapping[str, Any]) -> Options:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import FileResponse
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from openbook.errors import AdapterError
@@ -19,6 +19,7 @@ from openbook.serve import reach, uploads, workers
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.jobs import Job, Stopped, Wish
+from openbook.serve.kept_pages import kept_page
 from openbook.serve.state import Server, server_of
 from openbook.serve.work import shown
 from openbook.settings import METRICS
@@ -81,7 +82,7 @@ def submit(
     if name in RESERVED:
         raise Refused(400, f"{name!r} is the name of a model here; choose another", param="name")
     kept = {
-        field: [_file(server, who, key, field) for key in getattr(order, field)]
+        field: [file_of(server, who, key, field) for key in getattr(order, field)]
         for field in ("files", "validation", "test", "questions")
     }
     settings = _settings(who, order)
@@ -137,7 +138,7 @@ def adapters(server: Here, who: Caller = needs("ask")) -> dict[str, Any]:
 @router.post("/adapters/{name}/promote")
 def promote(name: str, order: PromoteOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Make a version the one its bare name stands for; refused when something stands against it, unless forced."""
-    _visible(server, who, f"{name}@{order.version}")
+    visible(server, who, f"{name}@{order.version}")
     try:
         return _row(server.house.adapters.promote(f"{name}@{order.version}", force=order.force))
     except AdapterError as error:
@@ -147,7 +148,7 @@ def promote(name: str, order: PromoteOrder, server: Here, who: Caller = needs("t
 @router.post("/adapters/{name}/roll-back")
 def roll_back(name: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Go back to the version that was promoted before."""
-    _visible(server, who, name)
+    visible(server, who, name)
     try:
         return _row(server.house.adapters.rollback(name))
     except AdapterError as error:
@@ -166,13 +167,13 @@ def run_events(run: str, server: Here, who: Caller = needs("train")) -> dict[str
     return {"run": run, "events": said, "rates": asdict(speed) if speed is not None else None, "best": best}
 
 
-@router.get("/runs/{run}/{page}", response_class=FileResponse)
-def run_page(run: str, page: str, server: Here, who: Caller = needs("train")) -> FileResponse:
+@router.get("/runs/{run}/{page}", response_class=HTMLResponse)
+def run_page(run: str, page: str, server: Here, who: Caller = needs("train")) -> HTMLResponse:
     """The page of a run: "preflight" (findings, the mask) or "curves"."""
     file = _run(server, who, run) / _PAGES.get(page, "none")
     if not file.is_file():
         raise Refused(404, f"no page {page!r} of the run {run!r}", code="no_such_page")
-    return FileResponse(file, media_type="text/html; charset=utf-8")
+    return kept_page(file)
 
 
 def folder_of(server: Server, job: Job) -> Path:
@@ -299,7 +300,8 @@ def refuse_code(metric: str) -> None:
         raise Refused(400, f"metric {metric!r} may not be chosen here; use one of {', '.join(METRICS)}", param="metric")
 
 
-def _file(server: Server, who: Caller, key: str, field: str) -> dict[str, Any]:
+def file_of(server: Server, who: Caller, key: str, field: str) -> dict[str, Any]:
+    """What a job is told of an uploaded file. Raises Refused 400, naming the `field` it was asked for in."""
     try:
         row = uploads.find(server, key, who)
     except Refused:
@@ -316,7 +318,8 @@ def _progress(say: Say, wish: Callable[[], Wish]) -> Progress:
     return progress
 
 
-def _visible(server: Server, who: Caller, ref: str) -> Adapter:
+def visible(server: Server, who: Caller, ref: str) -> Adapter:
+    """An adapter that the caller may ask. Raises Refused 404, alike for one that is not and one that is hidden."""
     found = None
     with contextlib.suppress(AdapterError):
         found = server.house.adapters.get(ref)

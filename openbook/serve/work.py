@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -13,7 +12,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from openbook.ingest.sources import is_address
-from openbook.records import PUBLIC, SyncReport
+from openbook.records import PUBLIC
 from openbook.seams import Embedder, Progress
 from openbook.serve import reach, uploads
 from openbook.serve.access import Caller, caller, needs
@@ -21,6 +20,7 @@ from openbook.serve.errors import Refused
 from openbook.serve.jobs import Job, Stopped, Wish
 from openbook.serve.state import Server, server_of
 from openbook.serve.uploads import Kept
+from openbook.wire import sync_json
 
 if TYPE_CHECKING:
     from typing import IO
@@ -220,7 +220,7 @@ def _sync(server: Server, job: Job, say: Say, wish: Callable[[], Wish]) -> dict[
             embedder=stack.enter_context(_Apart(server)),
         )
     visible = reach.report(report, who, before, server.house.library.documents())
-    return {**report_json(visible)}
+    return sync_json(visible)
 
 
 def _upload(server: Server, job: Job, say: Say, wish: Callable[[], Wish]) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def _upload(server: Server, job: Job, say: Say, wish: Callable[[], Wish]) -> dic
         )
     uploads.sweep(server)
     infos = server.house.library.documents()
-    told = report_json(reach.report(report, who, infos, infos))
+    told = sync_json(reach.report(report, who, infos, infos))
     failed = {one.path for one in report.failed}
     return {**told, "documents": [name for name in names.values() if name not in failed]}
 
@@ -252,11 +252,6 @@ def _drop(server: Server, job: Job) -> None:
     if gone:
         library.commit(Change(remove=gone), note="upload cancelled")
     uploads.forget(server, keys)
-
-
-def report_json(report: SyncReport) -> dict[str, Any]:
-    """A sync's report as plain data, as openbook sync --json prints it."""
-    return {**asdict(report), "paths": {kind: list(names) for kind, names in report.paths.items()}}
 
 
 def _progress(job: Job, say: Say, wish: Callable[[], Wish]) -> Progress:
