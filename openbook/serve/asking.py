@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
+from fastapi import Request
 
 from openbook.errors import OpenbookError
 from openbook.records import Answer, Arm, Condition, Message
 from openbook.serve.access import Caller
+from openbook.serve.errors import Refused
 
 if TYPE_CHECKING:
     from openbook.answer.ask import AnswerStream
+    from openbook.serve.admission import Turn
     from openbook.serve.state import Server
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +47,21 @@ class Question:
 async def pieces(server: Server, who: Caller, question: Question) -> AsyncGenerator[str | Answer, None]:
     """Pieces of text as they come, then the checked Answer.
 
-    Close the iterator (contextlib.aclosing) to stop generating. Raises Refused (429 with Retry-After when too many
-    wait), OpenbookError.
+    Close the iterator (contextlib.aclosing) to stop generating: in line it gives up its place, later the model stops
+    within a token. Raises Refused (429 with Retry-After when too many wait, 503 when the server stops), OpenbookError.
     """
-    given = {"max_tokens": question.max_tokens, "temperature": question.temperature, "seed": question.seed}
-    settings = server.house.settings.answer.model_copy(update={k: v for k, v in given.items() if v is not None})
-
-    def start() -> AnswerStream:
-        assistant = server.house.assistant(question.arm, adapter=question.adapter, settings=settings)
-        return assistant.stream(
-            question.text,
-            history=question.history,
-            scope=who.scope(server.labels, question.where),
-            task=question.task,
-        )
-
-    stream = await anyio.to_thread.run_sync(start)
+    run = _Run(server, who, question, await server.admission.turn(who.id))
+    threading.Thread(target=contextvars.copy_context().run, args=(run.answer,), name="openbook-answer").start()
     try:
-        while (piece := await anyio.to_thread.run_sync(next, stream, None)) is not None:
-            yield piece
-        yield stream.answer
+        while True:
+            part = await run.parts.get()
+            if isinstance(part, BaseException):
+                raise part
+            yield part
+            if isinstance(part, Answer):
+                return
     finally:
-        stream.close()
+        run.cancelled = True
 
 
 async def whole(server: Server, who: Caller, question: Question) -> Answer:
@@ -71,3 +71,73 @@ async def whole(server: Server, who: Caller, question: Question) -> Answer:
             if isinstance(part, Answer):
                 return part
     raise OpenbookError("the answer ended without a result; ask again")
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """What the work returns; it is cancelled when the client goes away before that.
+
+    For endpoints that answer in one piece: `await unless_gone(request, whole(server, who, question))`. A streamed
+    response notices by itself. Raises Refused 499, which nobody reads.
+    """
+
+    async def until_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(until_gone())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Refused(499, "the client went away", code="client_gone")
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+class _Run:
+    """One answer in a thread of its own, which keeps its turn until the model has let go of it."""
+
+    def __init__(self, server: Server, who: Caller, question: Question, turn: Turn) -> None:
+        self.cancelled = False
+        self.parts: asyncio.Queue[str | Answer | BaseException] = asyncio.Queue()
+        """What came so far; as short as an answer."""
+        self._server, self._who, self._question, self._turn = server, who, question, turn
+        self._loop = asyncio.get_running_loop()
+
+    def answer(self) -> None:
+        """Write the answer, to its end or to its cancellation."""
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001 - a thread has no caller: whatever it was travels to who asked
+            self._put(error)
+        finally:
+            self._turn.done()
+
+    def _write(self) -> None:
+        stream = self._stream()
+        try:
+            for piece in stream:
+                if self.cancelled:
+                    return
+                self._put(piece)
+            self._put(stream.answer)
+        finally:
+            stream.close()
+
+    def _stream(self) -> AnswerStream:
+        question, house = self._question, self._server.house
+        given = {"max_tokens": question.max_tokens, "temperature": question.temperature, "seed": question.seed}
+        settings = house.settings.answer.model_copy(update={k: v for k, v in given.items() if v is not None})
+        assistant = house.assistant(question.arm, adapter=question.adapter, settings=settings)
+        return assistant.stream(
+            question.text,
+            history=question.history,
+            scope=self._who.scope(self._server.labels, question.where),
+            task=question.task,
+        )
+
+    def _put(self, part: str | Answer | BaseException) -> None:
+        with suppress(RuntimeError):  # the loop has closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self.parts.put_nowait, part)

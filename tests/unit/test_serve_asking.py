@@ -1,0 +1,170 @@
+"""Answers of a server: through the line, stopped when nobody listens, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from openbook.answer.generators.fake import ScriptedGenerator
+from openbook.errors import UsageError
+from openbook.records import Answer, Generation, Message, Sampling
+from openbook.seams import Generator
+from openbook.serve.access import OPEN, Caller
+from openbook.serve.asking import Question, pieces, whole
+from openbook.serve.errors import Refused
+from openbook.serve.state import Server
+from tests.serving import desk
+
+LONG = " ".join(f"word{n}" for n in range(400))
+
+
+class Slow(ScriptedGenerator):
+    """Says a word when it may, and counts what it said."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda messages: LONG)
+        self.may = threading.Semaphore(0)
+        self.said = 0
+        self.ended = threading.Event()
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Generation]:
+        def paced() -> Iterator[str | Generation]:
+            try:
+                for piece in ScriptedGenerator.stream(self, messages, sampling):
+                    self.may.acquire()
+                    self.said += 1
+                    yield piece
+            finally:
+                self.ended.set()
+
+        return paced()
+
+
+@pytest.fixture
+def slow() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def server(tmp_path: Path, slow: Slow) -> Iterator[Server]:
+    workspace = desk(tmp_path, toml="[serve]\nconcurrent = 1\nwaiting = 1\n")
+    ready: Future[Generator] = Future()
+    ready.set_result(slow)
+    workspace.house._loaded[""] = ready
+    yield Server(workspace)
+    slow.may.release(10_000)
+    workspace.close()
+
+
+def caller(name: str) -> Caller:
+    return Caller(name, name, OPEN.scopes)
+
+
+SLOW = Question("Say something long.", arm="base")
+
+
+def test_pieces_come_while_the_answer_is_written_and_the_answer_last(server: Server, slow: Slow) -> None:
+    async def work() -> None:
+        async with aclosing(pieces(server, OPEN, SLOW)) as parts:
+            slow.may.release()
+            assert await anext(parts) == "word0"
+            slow.may.release(10_000)
+            rest = [part async for part in parts]
+        assert isinstance(rest[-1], Answer)
+        assert all(isinstance(part, str) for part in rest[:-1])
+        assert rest[-1].text.startswith("word0 word1")
+        assert server.admission.running == 0 or await server.admission.ended(5)
+
+    asyncio.run(work())
+
+
+def test_closing_stops_the_model_within_a_token_and_frees_the_turn(server: Server, slow: Slow) -> None:
+    async def work() -> None:
+        async with aclosing(pieces(server, OPEN, SLOW)) as parts:
+            slow.may.release(3)
+            for _ in range(3):
+                await anext(parts)
+        slow.may.release()
+        assert await server.admission.ended(5)
+        assert slow.ended.is_set()
+        assert slow.said <= 4
+
+    asyncio.run(work())
+
+
+def test_who_goes_while_the_model_is_silent_is_let_go_at_once(server: Server, slow: Slow) -> None:
+    async def work() -> None:
+        task = asyncio.create_task(whole(server, OPEN, SLOW))
+        while not server.admission.running:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        started = time.perf_counter()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.perf_counter() - started < 1
+        assert server.admission.running == 1, "the model is still busy, so its turn is not given away"
+        slow.may.release()
+        assert await server.admission.ended(5)
+
+    asyncio.run(work())
+
+
+def test_the_second_waits_the_third_is_refused_and_nothing_is_generated_for_who_left(
+    server: Server, slow: Slow
+) -> None:
+    async def work() -> None:
+        first = asyncio.create_task(whole(server, caller("a"), SLOW))
+        second = asyncio.create_task(whole(server, caller("b"), SLOW))
+        while server.admission.waiting != 1:
+            await asyncio.sleep(0.01)
+        with pytest.raises(Refused) as refused:
+            await whole(server, caller("c"), SLOW)
+        assert refused.value.status == 429
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        assert server.admission.waiting == 0
+        slow.may.release(10_000)
+        assert isinstance(await first, Answer)
+
+    asyncio.run(work())
+
+
+def test_what_goes_wrong_reaches_who_asked_and_frees_the_turn(server: Server) -> None:
+    async def work() -> None:
+        with pytest.raises(UsageError, match="needs a fine-tuned adapter"):
+            await whole(server, OPEN, Question("Hello?", arm="tuned"))
+        assert await server.admission.ended(5)
+
+    asyncio.run(work())
+
+
+def test_a_server_that_stops_finishes_answers_and_refuses_new_ones(server: Server, slow: Slow) -> None:
+    async def work() -> None:
+        first = asyncio.create_task(whole(server, OPEN, SLOW))
+        while not server.admission.running:
+            await asyncio.sleep(0.01)
+        server.admission.stop()
+        with pytest.raises(Refused) as refused:
+            await whole(server, OPEN, SLOW)
+        assert refused.value.status == 503
+        slow.may.release(10_000)
+        assert isinstance(await first, Answer)
+
+    asyncio.run(work())
+
+
+def test_an_asker_sees_only_what_its_groups_may(server: Server) -> None:
+    async def work() -> None:
+        question = Question("Where does the salary band of a senior engineer end?", arm="extractive")
+        assert "98,000" in (await whole(server, OPEN, question)).text
+        assert "98,000" not in (await whole(server, caller("a"), question)).text
+
+    asyncio.run(work())
