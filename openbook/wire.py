@@ -1,10 +1,23 @@
-"""Records in, JSON values out, as every door shows them: the command line's --json, HTTP, MCP."""
+"""Records in, JSON values out, as every door shows them: the command line's --json, HTTP. And back again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from openbook.records import Answer, DocumentInfo, Hit, SearchResult, SyncReport
+from openbook.records import (
+    Answer,
+    Chunk,
+    Citation,
+    DocumentInfo,
+    Hit,
+    SearchResult,
+    Sentence,
+    SyncFailure,
+    SyncReport,
+    Timings,
+    VersionInfo,
+)
 
 
 def hit_json(hit: Hit) -> dict[str, Any]:
@@ -108,3 +121,109 @@ def document_json(info: DocumentInfo) -> dict[str, Any]:
         "source": info.source,
         "notes": list(info.notes),
     }
+
+
+def hit_of(told: Mapping[str, Any]) -> Hit:
+    """The reverse of hit_json."""
+    chunk = Chunk(
+        document=told["document"],
+        start=told["start"],
+        end=told["end"],
+        text=told["text"],
+        page=told["page"],
+        heading=tuple(told["heading"]),
+        title=told["title"],
+    )
+    return Hit(
+        chunk=chunk,
+        score=told["score"],
+        dense_rank=told["dense_rank"],
+        dense_score=told["dense_score"],
+        lexical_rank=told["lexical_rank"],
+        lexical_score=told["lexical_score"],
+        rerank_score=told["rerank_score"],
+    )
+
+
+def search_of(told: Mapping[str, Any]) -> SearchResult:
+    """The reverse of search_json."""
+    hits = tuple(hit_of(one) for one in told["hits"])
+    return SearchResult(hits, version=told["library_version"], seconds=dict(told["seconds"]))
+
+
+def answer_of(told: Mapping[str, Any]) -> Answer:
+    """The reverse of answer_json; what the model wrote before its citations were checked is not told."""
+    return Answer(
+        text=told["answer"],
+        abstained=told["abstained"],
+        citations=tuple(
+            Citation(one["document"], one["page"], one["start"], one["end"], one["quote"], one["sentence"])
+            for one in told["citations"]
+        ),
+        sentences=tuple(Sentence(one["text"], one["supported"]) for one in told["sentences"]),
+        hits=tuple(hit_of(one) for one in told["hits"]),
+        prompt=told["prompt"],
+        model=told["model"],
+        adapter=told["adapter"],
+        arm=told["arm"],
+        prompt_tokens=told["tokens"]["prompt"],
+        answer_tokens=told["tokens"]["answer"],
+        seconds=Timings(**{step: told["seconds"][step] for step in ("retrieve", "prefill", "decode", "total")}),
+        library_version=told["library_version"],
+        notes=tuple(told["notes"]),
+    )
+
+
+def sync_of(told: Mapping[str, Any]) -> SyncReport:
+    """The reverse of sync_json."""
+    return SyncReport(
+        added=told["added"],
+        changed=told["changed"],
+        renamed=told["renamed"],
+        removed=told["removed"],
+        unchanged=told["unchanged"],
+        failed=tuple(SyncFailure(one["path"], one["reason"]) for one in told["failed"]),
+        chunks=told["chunks"],
+        seconds=told["seconds"],
+        library_version=told["library_version"],
+        duplicates=tuple((name, earlier) for name, earlier in told["duplicates"]),
+        notes=tuple(told["notes"]),
+        dry_run=told["dry_run"],
+        paths={kind: tuple(names) for kind, names in told["paths"].items()},
+    )
+
+
+def document_of(told: Mapping[str, Any]) -> DocumentInfo:
+    """The reverse of document_json; the hash of a document's container is not told."""
+    return DocumentInfo(
+        name=told["document"],
+        hash=told["hash"],
+        bytes=told["bytes"],
+        pages=told["pages"],
+        chunks=told["chunks"],
+        acl=tuple(told["acl"]),
+        synced_at=told["synced_at"],
+        source=told["source"],
+        format=told["format"],
+        title=told["title"],
+        author=told["author"],
+        created=told["created"],
+        modified=told["modified"],
+        notes=tuple(told["notes"]),
+    )
+
+
+def version_json(info: VersionInfo) -> dict[str, Any]:
+    """A version of the library as the contract has it."""
+    return {
+        "version": info.version,
+        "committed_at": info.committed_at,
+        "documents": info.documents,
+        "chunks": info.chunks,
+        "note": info.note,
+    }
+
+
+def version_of(told: Mapping[str, Any]) -> VersionInfo:
+    """The reverse of version_json."""
+    return VersionInfo(told["version"], told["committed_at"], told["documents"], told["chunks"], told["note"])

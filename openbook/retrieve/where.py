@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Literal, cast, get_args
 
@@ -37,6 +38,22 @@ def parse(text: str) -> tuple[Condition, ...]:
         conditions.append(_checked(field, op, value))
         position = match.end()
     return tuple(conditions)
+
+
+def written(conditions: Iterable[Condition]) -> str:
+    """The reverse of parse. Raises UsageError for a value that holds both kinds of quotes.
+
+    >>> written(parse("format=pdf and document='policies/*'"))
+    'format="pdf" and document="policies/*"'
+    """
+    return " and ".join(f"{one.field}{one.op}{_quoted(one.value)}" for one in conditions)
+
+
+def _quoted(value: str) -> str:
+    for mark in ('"', "'"):
+        if mark not in value:
+            return f"{mark}{value}{mark}"
+    raise UsageError(f"a filter cannot hold {value!r}, which has both kinds of quotes; leave that condition out")
 
 
 def _checked(field: str, op: str, value: str) -> Condition:

@@ -144,7 +144,7 @@ class Alone:
     def _opened(self) -> Iterator[Workspace | Remote]:
         from openbook import remote
 
-        there = None if self._here is not None else remote.find(self._root, groups=self.who.groups)
+        there = None if self._here is not None else remote.find(self._root)
         if there is not None:
             with there:
                 yield there
