@@ -195,7 +195,7 @@ class Remote:
         """See Workspace."""
         try:
             info = _document(self._send("GET", "/api/document", params={"name": name}))
-            told = self._send("GET", "/api/document/text", params={"name": name})
+            told = self._send("GET", "/api/document/text", params={"name": name, "around": 0})
         except _NoDocument:
             raise OpenbookError(f"no document {name!r} in the library; see: openbook documents") from None
         return Document(
@@ -338,7 +338,9 @@ def _error(told: Mapping[str, Any]) -> OpenbookError:
 
 
 def _document(told: Mapping[str, Any]) -> DocumentInfo:
-    return wire.document_of({**told, "document": told["name"], "acl": told["labels"]})
+    # The API calls a document without a title by its file's name.
+    title = told["title"] if told["title"] != told["name"].rpartition("/")[2] else ""
+    return wire.document_of({**told, "document": told["name"], "acl": told["labels"], "title": title})
 
 
 def _acting(groups: Sequence[str]) -> dict[str, str]:

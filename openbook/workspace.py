@@ -24,6 +24,7 @@ from openbook.records import (
     Scope,
     SearchResult,
     SyncReport,
+    VersionInfo,
 )
 from openbook.seams import Embedder, Progress
 from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
@@ -583,6 +584,14 @@ class Workspace:
         if found is None:
             raise OpenbookError(f"no document {name!r} in the library; see: openbook documents")
         return found
+
+    def versions(self) -> list[VersionInfo]:
+        """Versions of the library that can be read and rolled back to, oldest first."""
+        return self.house.library.versions()
+
+    def roll_back(self, version: int) -> int:
+        """Make the library what it was at a version, as a new version, which is returned. Raises LibraryError."""
+        return self.house.library.roll_back(version)
 
     def close(self) -> None:
         """Release the library for other processes and free the models."""
