@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse
 
 from openbook.errors import OpenbookError
-from openbook.records import Answer, Arm, Citation, DocumentInfo
-from openbook.serve import asking, pages, suggesting, work
+from openbook.records import Answer, Citation
+from openbook.serve import arms, asking, errors, history, pages, suggesting, visible, work
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server, server_of
@@ -24,8 +24,6 @@ router = APIRouter(include_in_schema=False)
 router.include_router(pages.router)
 Here = Annotated[Server, Depends(server_of)]
 
-ARMS: dict[str, tuple[Arm, str]] = {"rag": ("rag", "Your documents"), "extractive": ("extractive", "Quotes only")}
-"""Models that are offered before any script has asked for the others: id -> arm and label."""
 _AROUND = 20_000
 """Characters shown before and after a cited span."""
 
@@ -55,21 +53,26 @@ async def asked(
     request: Request,
     server: Here,
     question: Annotated[str, Form(max_length=8000)],
-    model: Annotated[str, Form()] = "rag",
+    model: Annotated[str, Form(max_length=300)] = "rag",
+    conversation: Annotated[str, Form(max_length=200)] = "",
     who: Caller = needs("ask"),
 ) -> HTMLResponse:
     """The page with an answer in it, for browsers that run no script."""
-    arm = ARMS.get(model, ARMS["rag"])[0]
-    turn: dict[str, Any] = {"question": question.strip(), "wrong": "", "answer": None, "parts": ()}
+    turn: dict[str, Any] = {"question": question.strip(), "wrong": "", "answer": None, "parts": (), "conversation": ""}
     status = 200
     try:
         if not turn["question"]:
             raise Refused(400, "write a question first")
-        answer = await asking.whole(server, who, asking.Question(turn["question"], arm=arm))
-        turn |= {"answer": answer, "parts": parts(answer)}
+        arm, adapter = await anyio.to_thread.run_sync(arms.of, server, model)
+        told = await anyio.to_thread.run_sync(history.turns, server, who, conversation or None)
+        answer = await asking.whole(server, who, asking.Question(turn["question"], arm, adapter, told))
+        kept = await anyio.to_thread.run_sync(
+            history.keep, server, who, turn["question"], model, answer, conversation or None
+        )
+        turn |= {"answer": answer, "parts": parts(answer), "conversation": kept[1] or ""}
     except (Refused, OpenbookError) as error:
-        turn["wrong"] = str(error)
-        status = error.status if isinstance(error, Refused) else 500
+        refused = error if isinstance(error, Refused) else errors.of(error)
+        turn["wrong"], status = refused.message, refused.status
     return await anyio.to_thread.run_sync(lambda: _page(request, server, who, turn=turn, model=model, status=status))
 
 
@@ -78,10 +81,10 @@ def source(
     request: Request, server: Here, name: str, start: int = 0, end: int = 0, who: Caller = needs("search")
 ) -> HTMLResponse:
     """A document's text with a span marked, for browsers that run no script."""
-    info = next((info for info in _seen(server, who) if info.name == name), None)
-    document = server.house.library.document(name) if info is not None else None
-    if info is None or document is None:
-        raise Refused(404, f"no document {name!r}", code="no_such_document")
+    info = visible.find(server, who, name)
+    document = server.house.library.document(name)
+    if document is None:
+        raise visible.absent(name)
     start = min(max(0, start), len(document.text))
     end = min(max(start, end), len(document.text))
     return pages.render(
@@ -153,21 +156,16 @@ def _page(
     model: str = "rag",
     status: int = 200,
 ) -> HTMLResponse:
-    arms = [{"id": key, "label": label, "available": True} for key, (_, label) in ARMS.items()]
     return pages.render(
         request,
         "ask",
         status=status,
-        empty=not _seen(server, who),
+        empty=not visible.infos(server, who),
         local=server.workspace.settings.models.generator != "endpoint",
-        arms=arms,
+        arms=arms.listed(server),
         model=model,
         turn=turn,
     )
-
-
-def _seen(server: Server, who: Caller) -> list[DocumentInfo]:
-    return [info for info in server.house.library.documents() if who.sees(info)]
 
 
 def _suggested(server: Server, who: Caller) -> list[str]:
@@ -178,4 +176,4 @@ def _suggested(server: Server, who: Caller) -> list[str]:
         answer = quotes.ask(question, scope=scope)
         return bool(answer.citations) and not answer.abstained
 
-    return suggesting.suggest(server.house.library, _seen(server, who), answered)
+    return suggesting.suggest(server.house.library, visible.infos(server, who), answered)
