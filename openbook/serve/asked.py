@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Path
@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from openbook.errors import OpenbookError
-from openbook.records import Answer
+from openbook.records import Answer, Message
 from openbook.retrieve.where import parse
 from openbook.serve import arms, asking, errors, history
 from openbook.serve.access import Caller, needs
@@ -27,6 +27,13 @@ Here = Annotated[Server, Depends(server_of)]
 Id = Annotated[Text, Path(max_length=200, examples=["conv-3f9a"])]
 
 
+class Earlier(Order):
+    """A turn before the question."""
+
+    role: Literal["user", "assistant"]
+    content: Text
+
+
 class AskOrder(Order):
     """A question, and who answers it how."""
 
@@ -38,6 +45,13 @@ class AskOrder(Order):
     conversation: Annotated[
         Annotated[Text, Field(max_length=200)] | None, Field(description="Of an earlier answer, for a follow-up.")
     ] = None
+    history: Annotated[
+        tuple[Earlier, ...], Field(max_length=1000, description="Earlier turns, where the client keeps them itself.")
+    ] = ()
+    contexts: Annotated[
+        list[Text] | None, Field(max_length=1000, description="Passages to answer from instead of searching.")
+    ] = None
+    keep: Annotated[bool, Field(description="False keeps nothing of it, whatever the settings.")] = True
     stream: Annotated[
         bool,
         Field(description="Server-sent events: `piece` {text}, then `answer` (as without), or `error` {error}."),
@@ -60,7 +74,14 @@ async def ask(order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
     """An answer with checked citations from the documents the caller may see."""
     arm, adapter = await anyio.to_thread.run_sync(arms.of, server, order.model)
     turns = await anyio.to_thread.run_sync(history.turns, server, who, order.conversation)
-    question = asking.Question(order.question, arm=arm, adapter=adapter, history=turns, where=parse(order.where))
+    question = asking.Question(
+        order.question,
+        arm=arm,
+        adapter=adapter,
+        history=(*turns, *(Message(one.role, one.content) for one in order.history)),
+        where=parse(order.where),
+        contexts=None if order.contexts is None else tuple(order.contexts),
+    )
     if order.stream:
         return await _streamed(server, who, order, question)
     answer = await asking.whole(server, who, question)
@@ -111,6 +132,8 @@ async def _streamed(server: Server, who: Caller, order: AskOrder, question: aski
 
 
 def _kept(server: Server, who: Caller, order: AskOrder, answer: Answer) -> dict[str, Any]:
+    if not order.keep:
+        return {**answer_json(answer), "id": None, "conversation": order.conversation}
     key, conversation = history.keep(server, who, order.question, order.model, answer, order.conversation)
     return {**answer_json(answer), "id": key, "conversation": conversation}
 

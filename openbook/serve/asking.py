@@ -34,6 +34,8 @@ class Question:
     adapter: str | None = None
     history: tuple[Message, ...] = ()
     where: tuple[Condition, ...] = ()
+    contexts: tuple[str, ...] | None = None
+    """Passages to answer from instead of searching."""
     task: str = ""
     """The conversation's own system turn."""
     max_tokens: int | None = None
@@ -135,6 +137,7 @@ class _Run:
             question.text,
             history=question.history,
             scope=self._who.scope(self._server.labels, question.where),
+            contexts=question.contexts,
             task=question.task,
         )
 
