@@ -277,3 +277,73 @@ class Restored(BaseModel):
     """The new version, whose content is that of the earlier one."""
 
     library_version: int
+
+
+class Setting(BaseModel):
+    """A setting of openbook.toml."""
+
+    key: str = Field(examples=["retrieve.k"])
+    value: Any = Field(description="As written; passwords in addresses are ***.")
+    in_force: Any
+    pending: bool = Field(description="Written, and in force after a restart.")
+    default: Any
+    description: str
+    type: str = Field(description="Of JSON: string, integer, number, boolean, array.")
+    nullable: bool
+    choices: list[Any]
+    minimum: float | None
+    maximum: float | None
+    exclusiveMinimum: float | None  # noqa: N815 - JSON schema's name
+    exclusiveMaximum: float | None  # noqa: N815
+    live: bool = Field(description="A change is in force at once.")
+    here_only: bool = Field(description="Not to be set over HTTP with a key.")
+
+
+class SettingList(BaseModel):
+    """All settings."""
+
+    settings: list[Setting]
+
+
+class SettingsChanged(BaseModel):
+    """What was written, and what waits for a restart."""
+
+    changed: list[str]
+    restart: list[str]
+    message: str
+
+
+class Finding(BaseModel):
+    """One thing doctor looked at."""
+
+    topic: str
+    level: Literal["ok", "weak", "broken"]
+    says: str
+    todo: str
+
+
+class Doctor(BaseModel):
+    """What doctor found; ok when nothing is broken."""
+
+    findings: list[Finding]
+    ok: bool
+
+
+class ModelInfo(BaseModel):
+    """A model known by name."""
+
+    name: str
+    kind: str
+    good_for: str
+    licence: str
+    parameters: int
+    bytes: int
+    installed: bool
+    used: bool
+
+
+class ModelList(BaseModel):
+    """Known models, and what the settings name."""
+
+    models: list[ModelInfo]
+    in_use: dict[str, str]
