@@ -177,6 +177,13 @@ class Remote:
             self._send("POST", f"/api/jobs/{job}/cancel")
             raise
 
+    def watch(self, *_: object, **__: object) -> Iterator[SyncReport]:
+        """Not through a server. Raises ServeError."""
+        raise ServeError(
+            f"openbook serve at {self.place.url} (process {self.place.pid}) owns the library and does not watch; "
+            "stop it to follow changes, or sync without --watch"
+        )
+
     def optimize(self, *, timeout: float | None = None) -> bool:  # noqa: ARG002
         """See Workspace; the server does it by itself."""
         return True

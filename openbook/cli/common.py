@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from openbook.remote import Remote
     from openbook.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,16 +68,53 @@ def opened(
     *,
     progress: Bars | None = None,
     prefer: Literal["start", "throughput"] = "start",
+    instead: str = "",
 ) -> Iterator[Workspace]:
-    """The workspace of a command, closed at its end."""
+    """The workspace of a command, closed at its end.
+
+    `instead` says what else can be done while a server owns the library: "or train at {url}/train".
+    """
+    from openbook.errors import LibraryBusy
     from openbook.workspace import Workspace
 
     def notice(sentence: str) -> None:
         err().print(sentence, style="yellow", markup=False)
 
     root = workspace if workspace is not None else Workspace.find()
-    with Workspace.open(root, progress=progress, prefer=prefer, notice=notice) as opened_workspace:
-        yield opened_workspace
+    try:
+        with Workspace.open(root, progress=progress, prefer=prefer, notice=notice) as opened_workspace:
+            yield opened_workspace
+    except LibraryBusy:
+        from openbook import remote
+
+        there = remote.place(root)
+        if there is None:
+            raise
+        also = f", {instead.format(url=there.url)}" if instead else ""
+        raise LibraryBusy(
+            f"openbook serve at {there.url} (process {there.pid}) owns the library; stop it, then try again{also}"
+        ) from None
+
+
+@contextmanager
+def reached(
+    workspace: Path | None,
+    *,
+    progress: Bars | None = None,
+    prefer: Literal["start", "throughput"] = "start",
+) -> Iterator[Workspace | Remote]:
+    """The workspace of a command: through its server when one runs, else opened here."""
+    from openbook import remote
+    from openbook.workspace import Workspace
+
+    root = workspace if workspace is not None else Workspace.find()
+    there = remote.find(root)
+    if there is None:
+        with opened(root, progress=progress, prefer=prefer) as ws:
+            yield ws
+        return
+    with there:
+        yield there
 
 
 class Bars:

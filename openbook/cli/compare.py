@@ -140,7 +140,10 @@ def compare(
         skip=skip,
         seed=seed,
     )
-    with progress_bar() as progress, opened(workspace, progress=progress, prefer="throughput") as ws:
+    with (
+        progress_bar() as progress,
+        opened(workspace, progress=progress, prefer="throughput", instead="or compare at {url}/compare") as ws,
+    ):
         ask = None if no_review or as_json or again is not None else _asking(progress)
         report = (
             ws.report(again, options=options)

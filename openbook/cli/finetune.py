@@ -121,7 +121,7 @@ def finetune(
     sizes = _sizes(curve) if curve else ()
     if sizes and from_library:
         raise UsageError("--curve is about example conversations; leave out --from-library")
-    with opened(workspace) as ws, progress_bar() as progress:
+    with opened(workspace, instead="or train at {url}/train") as ws, progress_bar() as progress:
         where = ws.state / "runs"
         if resume:
             if any((data, examples, questions, from_library, recipe, values, validation, test, columns)):

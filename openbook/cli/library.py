@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-from openbook.cli.common import err, example, json_option, opened, out, print_json, progress_bar, workspace_option
+from openbook.cli.common import (
+    err,
+    example,
+    json_option,
+    opened,
+    out,
+    print_json,
+    progress_bar,
+    reached,
+    workspace_option,
+)
 
 
 @click.command()
@@ -61,12 +71,12 @@ def sync(
             out().print(sync_text(report), end="")
 
     if watch:
-        with opened(workspace) as ws:
+        with reached(workspace) as ws:
             err().print("watching; Ctrl-C ends", style="dim")
             for report in ws.watch(targets, acl=acl):
                 show(report)
         return
-    with progress_bar() as progress, opened(workspace, progress=progress) as ws:
+    with progress_bar() as progress, reached(workspace, progress=progress) as ws:
         report = ws.sync(targets, acl=acl, dry_run=dry_run, allow_mass_delete=allow_mass_delete, progress=progress)
         show(report)
         if not dry_run and not ws.optimize(timeout=1.0):
@@ -89,7 +99,7 @@ def documents(context: click.Context, workspace: Path | None, as_json: bool) -> 
     from openbook.cli.show import table
     from openbook.wire import document_json
 
-    with opened(workspace) as ws:
+    with reached(workspace) as ws:
         stored = ws.documents()
     if as_json:
         print_json([document_json(info) for info in stored])
@@ -114,7 +124,7 @@ def show(context: click.Context, document: str, text_only: bool, workspace: Path
     from openbook.wire import document_json
 
     outer_workspace, outer_json = context.obj or (None, False)
-    with opened(workspace or outer_workspace) as ws:
+    with reached(workspace or outer_workspace) as ws:
         found = ws.document(document)
         info = next(one for one in ws.documents() if one.name == document)
     if as_json or outer_json:
@@ -135,22 +145,12 @@ def show(context: click.Context, document: str, text_only: bool, workspace: Path
 def versions(workspace: Path | None, as_json: bool) -> None:
     """List the library's versions that can still be rolled back to."""
     from openbook.cli.show import table
+    from openbook.wire import version_json
 
-    with opened(workspace) as ws:
-        known = ws.house.library.versions()
+    with reached(workspace) as ws:
+        known = ws.versions()
     if as_json:
-        print_json(
-            [
-                {
-                    "version": one.version,
-                    "committed_at": one.committed_at,
-                    "documents": one.documents,
-                    "chunks": one.chunks,
-                    "note": one.note,
-                }
-                for one in known
-            ]
-        )
+        print_json([version_json(one) for one in known])
         return
     rows = [(one.version, one.committed_at[:19], one.documents, one.chunks, one.note) for one in known]
     out().print(table("", ("version", "committed (UTC)", "documents", "chunks", "note"), rows, right=(0, 2, 3)))
@@ -163,8 +163,8 @@ def versions(workspace: Path | None, as_json: bool) -> None:
 @example("openbook rollback 7")
 def rollback(version: int, workspace: Path | None, as_json: bool) -> None:
     """Make the library what it was at VERSION, as a new version; the next sync brings back what is on disk."""
-    with opened(workspace) as ws:
-        made = ws.house.library.roll_back(version)
+    with reached(workspace) as ws:
+        made = ws.roll_back(version)
     if as_json:
         print_json({"library_version": made, "content_of": version})
     else:

@@ -57,6 +57,7 @@ for command in (
     models.models,
     doctor.doctor,
     serve.serve,
+    serve.mcp,
 ):
     openbook.add_command(command)
 

@@ -15,10 +15,10 @@ from openbook.cli.common import (
     example,
     group_option,
     json_option,
-    opened,
     out,
     print_json,
     progress_bar,
+    reached,
     where_option,
     workspace_option,
 )
@@ -59,7 +59,7 @@ def search(
 
     conditions = parse(where)
     _one_of(question, batch)
-    with opened(workspace, prefer="throughput") as ws:
+    with reached(workspace, prefer="throughput") as ws:
         if batch is not None:
             for case in _cases(batch):
                 scope = Scope(tuple(case.get("groups", groups)), conditions)
@@ -121,15 +121,17 @@ def ask(
     chosen = cast("Arm", arm)
     with (
         progress_bar() as progress,
-        opened(workspace, progress=progress, prefer="throughput" if batch is not None else "start") as ws,
+        reached(workspace, progress=progress, prefer="throughput" if batch is not None else "start") as ws,
     ):
         if batch is not None:
-            assistant = ws.house.assistant(chosen, adapter=adapter)
             for case in _cases(batch):
-                answer = assistant.ask(
+                answer = ws.ask(
                     case["question"],
+                    arm=chosen,
+                    adapter=adapter,
                     history=[Message(turn["role"], turn["content"]) for turn in case.get("history", ())],
-                    scope=Scope(tuple(case.get("groups", groups)), conditions),
+                    groups=case.get("groups", groups),
+                    where=conditions,
                     contexts=case.get("contexts"),
                 )
                 print_json({"id": case["id"], **answer_json(answer)})
@@ -152,7 +154,7 @@ def ask(
 @example("openbook chat", "openbook chat --group staff")
 def chat(arm: str, groups: tuple[str, ...], where: str, workspace: Path | None) -> None:
     """Ask in turn, with follow-up questions; an empty line or Ctrl-D ends."""
-    with opened(workspace, prefer="throughput") as ws:
+    with reached(workspace, prefer="throughput") as ws:
         history: list[Message] = []
         while True:
             try:
@@ -181,7 +183,7 @@ def explain(
 
     from openbook.cli.show import table
 
-    with opened(workspace) as ws:
+    with reached(workspace) as ws:
         found = ws.explain(question, document, groups=groups, where=where)
     if as_json:
         print_json(asdict(found))
