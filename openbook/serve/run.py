@@ -61,6 +61,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(2048)  # from here on connections wait instead of being refused while the application starts
     except OSError as error:
         raise ServeError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
