@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ TOML = "\n[answer]\nabstain_below = 0.05\nfallback = false\n"
 def script(messages: Sequence[Message]) -> str:
     asked = messages[-1].content
     if "slowly" in asked:
-        return " ".join(["Word"] * 4000)
+        time.sleep(2)
     if "cheese" in asked:
         return f"{first_sentence(messages)} {INVENTED}"
     return first_sentence(messages)
@@ -280,7 +281,7 @@ def test_the_sample_handbook_is_a_click_away(browser: Browser, fresh: str) -> No
         page = visit.page
         page.get_by_role("button", name="Try it with a sample handbook").click()
         page.get_by_text("39 documents ready").wait_for(timeout=30_000)
-        assert page.locator(".chip").count() == 4
+        page.locator(".chip").nth(3).wait_for()
         page.locator(".chip").first.click()
         page.locator(".answer-text .cite").first.wait_for()
         assert visit.said == []
@@ -348,14 +349,14 @@ def test_everything_can_be_reached_by_keyboard_with_a_visible_focus(browser: Bro
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.locator(".skip").focus()
         seen = []
-        for _ in range(40):
+        for _ in range(200):
             page.keyboard.press("Tab")
             name, outline = page.evaluate(
                 "(() => { const one = document.activeElement, box = one.closest('.composer') ?? one;"
                 " return [one.textContent.trim() || one.id, getComputedStyle(one).outlineStyle !== 'none'"
                 " || getComputedStyle(box).boxShadow !== 'none'] })()"
             )
-            if name in seen and name == "Openbook":
+            if page.evaluate("document.activeElement === document.body"):
                 break
             seen.append(name)
             assert outline, f"no visible focus on {name!r}"
