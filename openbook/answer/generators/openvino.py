@@ -11,10 +11,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
-from openbook.answer.generators.pieces import Detokenizer, StopStrings, check_fits
+from openbook.answer.generators.pieces import check_fits, shown
 from openbook.errors import ModelError
 from openbook.prompt import transcript
 from openbook.records import Generation, Message, ModelFiles, Sampling
@@ -47,7 +47,7 @@ class OpenVINOGenerator:
             )
         except RuntimeError as error:
             raise ModelError(
-                f"model {files.name!r} cannot be loaded from {files.folder} ({_reason(error)}); "
+                f"model {files.name!r} cannot be loaded from {files.folder} ({reason(error)}); "
                 f"fetch it again with: openbook models pull {files.name}"
             ) from None
         self._stop_ids = set(files.eos_token_ids) or {self._tokenizer.get_eos_token_id()}
@@ -67,20 +67,7 @@ class OpenVINOGenerator:
 
         Raises ModelError when the template refuses the messages.
         """
-        if not self._files.chat_template:
-            return transcript(messages)
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        try:
-            # Qwen3 would spend the whole answer thinking; templates that do not know the name ignore it.
-            text: str = self._tokenizer.apply_chat_template(
-                turns, True, self._files.chat_template, extra_context={"enable_thinking": False}
-            )
-        except RuntimeError as error:
-            raise ModelError(
-                f"the chat template of model {self.name!r} refuses these messages ({_reason(error)}); "
-                "choose another model in openbook.toml"
-            ) from None
-        return text
+        return rendered(messages, self._tokenizer, self._files)
 
     def count(self, text: str) -> int:
         """Tokens of a text, without special tokens added."""
@@ -107,32 +94,7 @@ class OpenVINOGenerator:
 
     def _pieces(self, prompt: Any, sampling: Sampling) -> Iterator[str | Generation]:
         run = _Run(self, prompt, sampling)
-        detokenizer = Detokenizer(self._tokenizer.decode)
-        stop = StopStrings(sampling.stop)
-        shown: list[str] = []
-        # Not a daemon: an interpreter that ends under a native thread calling back into it crashes.
-        threading.Thread(target=run.generate, name="openbook-generate").start()
-        try:
-            for tokens in run.tokens():
-                if piece := stop.push(detokenizer.push(tokens)):
-                    shown.append(piece)
-                    yield piece
-                if stop.stopped:
-                    break
-            else:
-                if piece := stop.push(detokenizer.flush()) + stop.flush():
-                    shown.append(piece)
-                    yield piece
-        finally:
-            run.cancelled = True
-        yield Generation(
-            text="".join(shown),
-            prompt_tokens=prompt.get_size(),
-            answer_tokens=run.count,
-            prefill_seconds=run.first - run.start,
-            decode_seconds=run.last - run.first,
-            finish="stop" if stop.stopped else run.finish,
-        )
+        return shown(run, sampling, prompt_tokens=prompt.get_size(), decode=self._tokenizer.decode)
 
 
 class _Run:
@@ -150,7 +112,9 @@ class _Run:
         self._queue: queue.SimpleQueue[list[int] | Exception | None] = queue.SimpleQueue()
 
     def tokens(self) -> Iterator[list[int]]:
-        """Token ids as they come; raises what the generation raised."""
+        """Begin, and give token ids as they come; raises what the generation raised."""
+        # Not a daemon: an interpreter that ends under a native thread calling back into it crashes.
+        threading.Thread(target=self.generate, name="openbook-generate").start()
         while (item := self._queue.get()) is not None:
             if isinstance(item, Exception):
                 raise item
@@ -165,7 +129,7 @@ class _Run:
                     self._generate()
         except RuntimeError as error:
             outcome = ModelError(
-                f"model {self._owner.name!r} failed while generating ({_reason(error)}); run: openbook doctor"
+                f"model {self._owner.name!r} failed while generating ({reason(error)}); run: openbook doctor"
             )
         except Exception as error:  # noqa: BLE001 - a thread has no caller: whatever it was travels to the consumer
             outcome = error
@@ -189,7 +153,7 @@ class _Run:
                 pass
 
         self.start = self.first = self.last = time.perf_counter()
-        result = pipeline.generate(self._prompt, self._config(), Streamer())
+        result = pipeline.generate(self._prompt, config_of(self._sampling, self._owner._stop_ids), Streamer())
         if result.finish_reasons[0] == openvino_genai.GenerationFinishReason.LENGTH:
             self.finish = "length"
 
@@ -200,20 +164,42 @@ class _Run:
         self.count += len(tokens)
         self._queue.put(tokens)
 
-    def _config(self) -> Any:
-        import openvino_genai
 
-        sampling = self._sampling
-        config = openvino_genai.GenerationConfig(
-            max_new_tokens=sampling.max_tokens,
-            apply_chat_template=False,
-            stop_token_ids=self._owner._stop_ids,
-            do_sample=sampling.temperature > 0,
+def rendered(messages: Sequence[Message], tokenizer: Any, files: ModelFiles) -> str:
+    """The text a model reads, by its own chat template; a plain transcript when it has none.
+
+    Raises ModelError when the template refuses the messages.
+    """
+    if not files.chat_template:
+        return transcript(messages)
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        # Qwen3 would spend the whole answer thinking; templates that do not know the name ignore it.
+        text: str = tokenizer.apply_chat_template(
+            turns, True, files.chat_template, extra_context={"enable_thinking": False}
         )
-        if config.do_sample:
-            config.temperature = sampling.temperature
-            config.rng_seed = sampling.seed & 0xFFFFFFFF
-        return config
+    except RuntimeError as error:
+        raise ModelError(
+            f"the chat template of model {files.name!r} refuses these messages ({reason(error)}); "
+            "choose another model in openbook.toml"
+        ) from None
+    return text
+
+
+def config_of(sampling: Sampling, stop_ids: Collection[int]) -> Any:
+    """An openvino_genai.GenerationConfig; `stop_ids` are the tokens that end an answer."""
+    import openvino_genai
+
+    config = openvino_genai.GenerationConfig(
+        max_new_tokens=sampling.max_tokens,
+        apply_chat_template=False,
+        stop_token_ids=set(stop_ids),
+        do_sample=sampling.temperature > 0,
+    )
+    if config.do_sample:
+        config.temperature = sampling.temperature
+        config.rng_seed = sampling.seed & 0xFFFFFFFF
+    return config
 
 
 def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> dict[str, Any]:
@@ -236,7 +222,7 @@ def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> di
     return {"scheduler_config": scheduler, "KV_CACHE_PRECISION": "f16"}
 
 
-def _reason(error: RuntimeError) -> str:
+def reason(error: RuntimeError) -> str:
     """The part of an OpenVINO message a person can use: it begins with places in its own source."""
     lines = [line.strip() for line in str(error).split("Minja's error: ")[-1].splitlines()]
     said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '"))]

@@ -5,10 +5,11 @@ Token ids or text in, text out; knows no model, no server and no thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Protocol
 
 from openbook.errors import PromptTooLong
-from openbook.records import Sampling
+from openbook.records import Generation, Sampling
 
 REPLACEMENT = "\ufffd"
 
@@ -20,6 +21,52 @@ def check_fits(prompt: int, sampling: Sampling, *, name: str, context: int) -> N
             f"the prompt has {prompt:,} tokens and the answer may take {sampling.max_tokens:,}, but model {name!r} "
             f"reads {context:,} together; shorten the question or lower answer.max_tokens"
         )
+
+
+class Run(Protocol):
+    """One generation; times are of time.perf_counter."""
+
+    cancelled: bool
+    """Set to stop generating."""
+    start: float
+    first: float
+    last: float
+    count: int
+    """Tokens that came."""
+    finish: Literal["stop", "length"]
+
+    def tokens(self) -> Iterator[list[int]]:
+        """Begin, and give token ids as they come; raises what the generation raised."""
+
+
+def shown(
+    run: Run, sampling: Sampling, *, prompt_tokens: int, decode: Callable[[list[int]], str]
+) -> Iterator[str | Generation]:
+    """A generation's tokens as pieces of whole characters, then one Generation; cancels it when closed."""
+    detokenizer = Detokenizer(decode)
+    stop = StopStrings(sampling.stop)
+    text: list[str] = []
+    try:
+        for tokens in run.tokens():
+            if piece := stop.push(detokenizer.push(tokens)):
+                text.append(piece)
+                yield piece
+            if stop.stopped:
+                break
+        else:
+            if piece := stop.push(detokenizer.flush()) + stop.flush():
+                text.append(piece)
+                yield piece
+    finally:
+        run.cancelled = True
+    yield Generation(
+        text="".join(text),
+        prompt_tokens=prompt_tokens,
+        answer_tokens=run.count,
+        prefill_seconds=run.first - run.start,
+        decode_seconds=run.last - run.first,
+        finish="stop" if stop.stopped else run.finish,
+    )
 
 
 class Detokenizer:
