@@ -12,9 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from openbook import provenance
 from openbook.errors import OpenbookError
 from openbook.serve import errors, pages
 from openbook.serve.errors import Refused
+from openbook.serve.meters import Watch
+from openbook.serve.shapes import ErrorBody
 from openbook.serve.state import Server
 
 ROUTERS = (
@@ -30,6 +33,7 @@ ROUTERS = (
     "review",
     "admin",
     "health",
+    "api_page",
     "mcp",
     "pages_ask",
     "pages_work",
@@ -44,16 +48,29 @@ def create_app(server: Server) -> FastAPI:
     """The application over one workspace."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         server.jobs.start()
         try:
             yield
         finally:
             await anyio.to_thread.run_sync(server.jobs.stop, server.workspace.settings.serve.shutdown_seconds)
+            await anyio.to_thread.run_sync(server.traces.close)
 
     for name in WORKERS:
         importlib.import_module(f"openbook.serve.{name}").register(server)
-    app = FastAPI(title="Openbook", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan)
+    app = FastAPI(
+        title="Openbook",
+        version=provenance.version(),
+        description="Ask your own documents. Keys go in the header `Authorization: Bearer ...`.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+        responses={
+            "4XX": {"model": ErrorBody, "description": "Not done; the error says why and what to do."},
+            "5XX": {"model": ErrorBody, "description": "The server could not do it now."},
+        },
+    )
     app.state.server = server
     for name in ROUTERS:
         app.include_router(importlib.import_module(f"openbook.serve.{name}").router)
@@ -61,6 +78,7 @@ def create_app(server: Server) -> FastAPI:
     app.add_exception_handler(OpenbookError, _failed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(Watch, server=server)
     return app
 
 

@@ -10,7 +10,9 @@ from fastapi import Request
 
 from openbook.serve.admission import Admission
 from openbook.serve.jobs import Jobs
+from openbook.serve.meters import Meters
 from openbook.serve.store import open_store
+from openbook.serve.tracing import Traces
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -30,6 +32,8 @@ class Server:
     """Long work; runs between the start and the stop of the application."""
     admission: Admission = field(init=False)
     """Who may have an answer written now."""
+    meters: Meters = field(init=False)
+    traces: Traces = field(init=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     """Of the command line on this machine; stands in .openbook/server.json, which only this user may read."""
     _infos: tuple[int, tuple[DocumentInfo, ...]] = field(default=(-1, ()), init=False, repr=False)
@@ -39,6 +43,8 @@ class Server:
         self.store = open_store(self.workspace.state / "server.db")
         self.jobs = Jobs(self.store)
         self.admission = Admission(lambda: self.workspace.settings.serve)
+        self.meters = Meters()
+        self.traces = Traces(self.workspace.settings.serve.traces)
 
     @property
     def house(self) -> House:
