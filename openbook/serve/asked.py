@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
@@ -70,7 +70,7 @@ def list_arms(server: Here) -> Any:
     summary="Ask a question",
     responses={200: {"content": {"text/event-stream": {}}, "description": "The answer, or its events."}},
 )
-async def ask(order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
+async def ask(request: Request, order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
     """An answer with checked citations from the documents the caller may see."""
     arm, adapter = await anyio.to_thread.run_sync(arms.of, server, order.model)
     turns = await anyio.to_thread.run_sync(history.turns, server, who, order.conversation)
@@ -83,8 +83,8 @@ async def ask(order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
         contexts=None if order.contexts is None else tuple(order.contexts),
     )
     if order.stream:
-        return await _streamed(server, who, order, question)
-    answer = await asking.whole(server, who, question)
+        return await _streamed(request, server, who, order, question)
+    answer = await asking.unless_gone(request, asking.whole(server, who, question))
     return await anyio.to_thread.run_sync(_kept, server, who, order, answer)
 
 
@@ -107,10 +107,16 @@ def delete_conversation(conversation: Id, server: Here, who: Caller = needs("ask
     return {"id": conversation}
 
 
-async def _streamed(server: Server, who: Caller, order: AskOrder, question: asking.Question) -> Response:
+async def _streamed(
+    request: Request, server: Server, who: Caller, order: AskOrder, question: asking.Question
+) -> Response:
     """The events of an answer. What is refused before the first piece is an error status, not an event."""
     parts = asking.pieces(server, who, question)
-    first = await anext(parts)
+
+    async def begun() -> str | Answer:
+        return await anext(parts)
+
+    first = await asking.unless_gone(request, begun())
 
     async def lines() -> AsyncGenerator[str, None]:
         async with aclosing(parts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -110,21 +111,26 @@ class _Run:
 
     def answer(self) -> None:
         """Write the answer, to its end or to its cancellation."""
+        began, answer, problem = time.time_ns(), None, None
         try:
-            self._write()
+            answer = self._write()
         except Exception as error:  # noqa: BLE001 - a thread has no caller: whatever it was travels to who asked
+            problem = error
             self._put(error)
         finally:
             self._turn.done()
+        self._server.meters.answered(self._question.arm, answer, failed=problem is not None)
+        self._server.traces.answered(self._question, answer, began=began, error=problem)
 
-    def _write(self) -> None:
+    def _write(self) -> Answer | None:
         stream = self._stream()
         try:
             for piece in stream:
                 if self.cancelled:
-                    return
+                    return None
                 self._put(piece)
             self._put(stream.answer)
+            return stream.answer
         finally:
             stream.close()
 

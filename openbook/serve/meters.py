@@ -40,7 +40,7 @@ class Meters:
             registry=self.registry,
         )
         self._answers = Counter(
-            "openbook_answers", "Answers by arm; outcome is answered, abstained or failed.", ("arm", "outcome"),
+            "openbook_answers", "Answers by arm: answered, abstained, failed or cancelled.", ("arm", "outcome"),
             registry=self.registry,
         )  # fmt: skip
         self._steps = Histogram(
@@ -56,10 +56,10 @@ class Meters:
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def answered(self, arm: Arm, answer: Answer | None) -> None:
-        """Count an answer; None is one that failed."""
+    def answered(self, arm: Arm, answer: Answer | None, *, failed: bool = False) -> None:
+        """Count an answer; None is one that failed, or whose asker went away."""
         if answer is None:
-            self._answers.labels(arm, "failed").inc()
+            self._answers.labels(arm, "failed" if failed else "cancelled").inc()
             return
         self._answers.labels(arm, "abstained" if answer.abstained else "answered").inc()
         for step in ("retrieve", "prefill", "decode", "total"):
@@ -79,9 +79,8 @@ class Meters:
         Gauge("openbook_answers_waiting", "Questions in line.", registry=now).set(server.admission.waiting)
         jobs = Gauge("openbook_jobs", "Jobs by state.", ("state",), registry=now)
         with server.store.connect() as db:
-            counted: dict[str, int] = dict(
-                db.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)).tuples().all()
-            )
+            rows = db.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state))
+            counted = {row[0]: row[1] for row in rows}
         for state in _STATES:
             jobs.labels(state).set(counted.get(state, 0))
         return generate_latest(self.registry) + generate_latest(now)

@@ -41,7 +41,10 @@ class ExplainOrder(Order):
 def search(order: SearchOrder, server: Here, who: Caller = needs("search")) -> Any:
     """The best passages of the documents the caller may see; no model writes anything."""
     scope = who.scope(server.labels, parse(order.where))
-    return search_json(server.house.searcher.search(order.question, k=order.k, scope=scope))
+    with server.traces.span(
+        "retrieval library", gen_ai__operation__name="retrieval", gen_ai__data_source__id="library"
+    ):
+        return search_json(server.house.searcher.search(order.question, k=order.k, scope=scope))
 
 
 @router.post("/explain", response_model=Explained, summary="Why a document was or was not used")
