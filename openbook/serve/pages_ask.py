@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse
 
 from openbook.errors import OpenbookError
-from openbook.records import Answer, Citation
+from openbook.records import Answer, Case, Citation
 from openbook.serve import arms, asking, errors, history, pages, suggesting, visible, work
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
@@ -172,8 +172,12 @@ def _suggested(server: Server, who: Caller) -> list[str]:
     quotes = server.house.assistant("extractive")
     scope = who.scope(server.labels)
 
-    def answered(question: str) -> bool:
-        answer = quotes.ask(question, scope=scope)
-        return bool(answer.citations) and not answer.abstained
+    def answered(case: Case) -> bool:
+        found = quotes.ask(case.question, scope=scope)
+        return any(
+            one.document == span.document and one.start < span.end and span.start < one.end
+            for one in found.citations
+            for span in case.spans
+        )
 
     return suggesting.suggest(server.house.library, visible.infos(server, who), answered)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from openbook.errors import LibraryError
 from openbook.questions import english, filters
 from openbook.questions.build import drafts
-from openbook.records import DocumentInfo
+from openbook.records import Case, DocumentInfo
 from openbook.seams import Library
 
 READ = 40
@@ -26,28 +27,28 @@ _BEGINS = ("What ", "How ", "When ", "Where ", "Who ", "Which ", "Why ", "Can ",
 
 
 def suggest(
-    library: Library, infos: Sequence[DocumentInfo], answered: Callable[[str], bool], *, most: int = 4
+    library: Library, infos: Sequence[DocumentInfo], answered: Callable[[Case], bool], *, most: int = 4
 ) -> list[str]:
     """At most `most` questions, each of another document of `infos`, the natural ones first.
 
-    `answered` says whether a question finds an answer; those that do not are left out.
+    `answered` says whether a question finds its answer; those that do not are left out.
     """
     made = []
     for place, info in enumerate(infos[:: max(1, len(infos) // READ)][:READ]):
         try:
-            made += [(form, place, question) for form, question in _of(library, info)]
+            made += [(form, place, case) for form, case in _of(library, info)]
         except LibraryError:
             continue
     chosen: dict[int, str] = {}
-    for _, place, question in sorted(made, key=lambda one: one[0]):
+    for _, place, case in sorted(made, key=lambda one: one[0]):
         if len(chosen) == most:
             break
-        if place not in chosen and question not in chosen.values() and answered(question):
-            chosen[place] = question
+        if place not in chosen and case.question not in chosen.values() and answered(case):
+            chosen[place] = case.question
     return list(chosen.values())
 
 
-def _of(library: Library, info: DocumentInfo) -> list[tuple[int, str]]:
+def _of(library: Library, info: DocumentInfo) -> list[tuple[int, Case]]:
     document = library.document(info.name)
     if document is None or len(document.text) > LONGEST:
         return []
@@ -58,8 +59,8 @@ def _of(library: Library, info: DocumentInfo) -> list[tuple[int, str]]:
             continue
         case = filters.case(draft, document, chunks, Counter())
         if case is not None and len(case.question.split()) in _WORDS:
-            good.append((_FORMS[draft.form], _eased(case.question)))
-    return sorted(good, key=lambda one: (one[0], len(one[1])))[:4]
+            good.append((_FORMS[draft.form], replace(case, question=_eased(case.question))))
+    return sorted(good, key=lambda one: (one[0], len(one[1].question)))[:4]
 
 
 def _eased(question: str) -> str:

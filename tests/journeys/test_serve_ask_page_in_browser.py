@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 QUESTION = "How many paid vacation days does every colleague get a year?"
+PDF = Path(__file__).parents[1] / "fixtures" / "documents" / "markitdown" / "test.pdf"
 SAID = "Every colleague gets 24 paid vacation days a year."
 INVENTED = "The moon is made of green cheese."
 TOML = "\n[answer]\nabstain_below = 0.05\nfallback = false\n"
@@ -273,6 +274,24 @@ def test_a_newcomer_comes_from_nothing_to_a_cited_answer(browser: Browser, fresh
         page.locator(".answer-text .cite").first.click()
         page.locator("#source mark").wait_for()
         assert "bicycle" in page.locator("#source mark").inner_text()
+        assert visit.said == []
+
+
+def test_a_citation_of_a_pdf_opens_its_page_as_a_picture(browser: Browser, fresh: str, tmp_path: Path) -> None:
+    with opened(browser, fresh) as visit:
+        page = visit.page
+        page.set_input_files("#files", [PDF])
+        page.get_by_text("1 document ready").wait_for()
+        ask(visit, "What is an intuitive approach to scale up the power of agents?")
+        page.locator(".answer-text .cite").first.click()
+        picture = page.locator("#source img")
+        picture.wait_for()
+        page.wait_for_function("document.querySelector('#source img').naturalWidth > 300")
+        assert "Page 1 of" in (picture.get_attribute("alt") or "")
+        visit.shot("source-pdf", tmp_path)
+        page.get_by_role("tab", name="Page").press("ArrowRight")
+        page.locator("#source mark").wait_for()
+        assert page.get_by_role("tab", name="Text").get_attribute("aria-selected") == "true"
         assert visit.said == []
 
 
