@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from openbook.serve import training
 from openbook.serve.access import Caller, needs
@@ -19,19 +19,29 @@ from openbook.settings import Finetune
 router = APIRouter(prefix="/v1/fine_tuning/jobs")
 Here = Annotated[Server, Depends(server_of)]
 _KIND = "train"
-Auto = Literal["auto"]
-_AUTO: Auto = "auto"
+_AUTO = "auto"
+_PARAMS = {"files": "training_file", "validation": "validation_file", "name": "suffix"}
+
+
+def _or_auto(kind: str, low: float, high: float) -> Any:
+    shape = {"type": kind, "minimum" if kind == "integer" else "exclusiveMinimum": low, "maximum": high}
+    return (
+        BeforeValidator(lambda value: None if value == _AUTO else value),
+        WithJsonSchema({"anyOf": [{"const": _AUTO}, shape], "default": _AUTO}),
+    )
 
 
 class Hyperparameters(BaseModel):
-    """As the official API names them."""
+    """As the official API names them; None is "auto"."""
 
     model_config = ConfigDict(extra="forbid")
 
-    n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = _AUTO
-    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = _AUTO
-    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] = _AUTO
-    beta: Auto | Annotated[float, Field(gt=0, le=2)] = _AUTO
+    n_epochs: Annotated[Annotated[int, Field(ge=1, le=50)] | None, *_or_auto("integer", 1, 50)] = None
+    batch_size: Annotated[Annotated[int, Field(ge=1, le=256)] | None, *_or_auto("integer", 1, 256)] = None
+    learning_rate_multiplier: Annotated[Annotated[float, Field(gt=0, le=100)] | None, *_or_auto("number", 0, 100)] = (
+        None
+    )
+    beta: Annotated[Annotated[float, Field(gt=0, le=2)] | None, *_or_auto("number", 0, 2)] = None
 
 
 class Way(BaseModel):
@@ -95,8 +105,7 @@ def create(order: JobOrder, server: Here, who: Caller = needs("train")) -> dict[
     try:
         job = training.submit(server, who, wanted, beside=beside)
     except Refused as refused:
-        if refused.param in ("files", "validation"):
-            refused.param = {"files": "training_file", "validation": "validation_file"}[refused.param]
+        refused.param = _PARAMS.get(refused.param or "", refused.param)
         raise
     return _shown(server, job)
 
@@ -206,13 +215,13 @@ def _name(suffix: str) -> str:
 def _settings(given: Hyperparameters, method: str, seed: int | None, here: Finetune) -> dict[str, Any]:
     """The settings of [finetune] for the official API's hyperparameters; "auto" is what stands here."""
     settings: dict[str, Any] = {"method": "dpo"} if method == "dpo" else {}
-    if given.n_epochs != _AUTO:
+    if given.n_epochs is not None:
         settings["epochs"] = float(given.n_epochs)
-    if given.batch_size != _AUTO:
+    if given.batch_size is not None:
         settings["batch"] = given.batch_size
-    if given.learning_rate_multiplier != _AUTO:
-        settings["learning_rate"] = here.learning_rate * float(given.learning_rate_multiplier)
-    if given.beta != _AUTO:
+    if given.learning_rate_multiplier is not None:
+        settings["learning_rate"] = here.learning_rate * given.learning_rate_multiplier
+    if given.beta is not None:
         settings["dpo_beta"] = given.beta
     if seed is not None:
         settings["seed"] = seed
