@@ -101,6 +101,7 @@ def text(
         "start": start,
         "end": end,
         "total": total,
+        "page": next((one.number for one in document.pages if one.start <= start < one.end), None),
         "before": document.text[max(0, start - around) : start],
         "after": document.text[end : end + around],
     }

@@ -87,6 +87,7 @@ class DocumentText(BaseModel):
     start: int
     end: int
     total: int = Field(description="Characters of the whole document.")
+    page: int | None = Field(description="The page on which the span starts; null where there are no pages.")
     before: str
     after: str
 
