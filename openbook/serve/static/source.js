@@ -3,8 +3,6 @@
 import { api, el, show } from "./app.js";
 import { named } from "./answer.js";
 
-const AROUND = 20000; // characters of text shown before and after the span
-
 const panel = document.getElementById("source");
 const desk = document.querySelector(".desk");
 let opener = null;
@@ -15,23 +13,40 @@ export async function open(place, button) {
   opener?.setAttribute("aria-expanded", "false");
   opener = button;
   if (button?.classList.contains("cite")) button.setAttribute("aria-expanded", "true");
+  const where = el("span", {}, place.page ? ` · page ${place.page}` : "");
+  const tabs = el("div", { role: "tablist", aria: { label: "How to show the source" }, hidden: true });
   const body = el("div", { id: "source-body" }, el("p", { class: "source-text muted" }, el("span", { class: "spinner" }), " Opening…"));
-  const pdf = /\.pdf$/i.test(place.document) && place.page;
-  const tabs = pdf && el("div", { role: "tablist", aria: { label: "How to show the source" } },
-    ["Page", "Text"].map((label, index) => el("button", { role: "tab", type: "button", id: `source-tab-${label}`, aria: { selected: String(!index), controls: "source-body" }, tabindex: index ? "-1" : "0", onclick: (event) => turn(event.currentTarget, place, body), onkeydown: across }, label)));
-  const query = new URLSearchParams({ name: place.document });
   show(panel,
     el("div", { class: "source-head" },
       el("div", { class: "row between" }, el("h2", { id: "source-title" }, place.number ? `${place.number} · ` : "", named(place)),
-        el("button", { class: "button quiet small", type: "button", id: "source-close", aria: { label: "Close the source" }, onclick: close }, "Close")),
-      el("p", { class: "source-place" }, place.document, place.page ? ` · page ${place.page}` : "", " · ", el("a", { href: `/api/document/file?${query}`, download: "" }, "original file")),
+        el("button", { class: "button quiet small", type: "button", aria: { label: "Close the source" }, onclick: close }, "Close")),
+      el("p", { class: "source-place" }, place.document, where, " · ", el("a", { href: `/api/document/file?${new URLSearchParams({ name: place.document })}`, download: "" }, "original file")),
       tabs),
     body);
   panel.hidden = false;
   desk.classList.add("with-source");
   panel.scrollTop = 0;
   panel.focus({ preventScroll: true });
-  await (pdf ? picture(place, body) : words(place, body, () => mine === asked));
+  let found;
+  try {
+    found = await api(`/api/document/text?${new URLSearchParams({ name: place.document, start: place.start, end: place.end })}`, { quiet: true });
+  } catch (error) {
+    if (mine === asked) show(body, el("p", { class: "source-text muted" }, error.status === 404 ? "This document is no longer in the library, or not yours to see. The answer was given from an earlier version." : error.message));
+    return;
+  }
+  if (mine !== asked) return;
+  if (!found.page || !/\.pdf$/i.test(place.document)) return words(found, body);
+  where.textContent = ` · page ${found.page}`;
+  const ways = { Page: () => picture(found, place, body, tabs), Text: () => words(found, body) };
+  show(tabs, ...Object.entries(ways).map(([label, way], index) => el("button", { role: "tab", type: "button", aria: { selected: String(!index), controls: "source-body" }, tabindex: index ? "-1" : "0", onkeydown: across, onclick: (event) => {
+    for (const one of tabs.children) {
+      one.setAttribute("aria-selected", String(one === event.currentTarget));
+      one.tabIndex = one === event.currentTarget ? 0 : -1;
+    }
+    way();
+  } }, label)));
+  tabs.hidden = false;
+  ways.Page();
 }
 
 export function close() {
@@ -48,14 +63,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !panel.hidden && !document.querySelector("dialog[open]")) close();
 });
 
-function turn(tab, place, body) {
-  for (const one of tab.parentElement.children) {
-    one.setAttribute("aria-selected", String(one === tab));
-    one.tabIndex = one === tab ? 0 : -1;
-  }
-  return tab.textContent === "Page" ? picture(place, body) : words(place, body);
-}
-
 function across(event) {
   if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
   const other = event.currentTarget.nextSibling ?? event.currentTarget.previousSibling;
@@ -63,29 +70,24 @@ function across(event) {
   other.click();
 }
 
-async function words(place, body, still = () => true) {
-  const query = new URLSearchParams({ name: place.document, start: place.start, end: place.end });
-  let found;
-  try {
-    found = await api(`/api/document/text?${query}`, { quiet: true });
-  } catch (error) {
-    if (still()) show(body, el("p", { class: "source-text muted" }, error.status === 404 ? "This document is no longer in the library, or not yours to see. The answer was given from an earlier version." : error.message));
-    return;
-  }
-  if (!still()) return;
-  const mark = el("mark", { id: "span", tabindex: "-1" }, typeset(found.text));
+function words(found, body) {
+  const mark = el("mark", { tabindex: "-1" }, typeset(found.text));
   show(body, el("div", { class: "source-text" },
     found.start > Array.from(found.before).length && el("span", { class: "cut" }, "… earlier text left out …"),
     typeset(found.before), mark, typeset(found.after),
     found.total > found.end + Array.from(found.after).length && el("span", { class: "cut" }, "… later text left out …")));
-  mark.scrollIntoView({ block: "center" });
+  panel.scrollTop += mark.getBoundingClientRect().top - panel.getBoundingClientRect().top - panel.clientHeight * 0.35;
 }
 
-function picture(place, body) {
-  const query = new URLSearchParams({ name: place.document, page: place.page, start: place.start, end: place.end });
-  const image = el("img", { src: `/api/document/page?${query}`, alt: `Page ${place.page} of ${named(place)} with the passage highlighted: ${place.quote ?? ""}`.trim() });
-  image.addEventListener("error", () => words(place, body));
-  show(body, el("div", { class: "source-page" }, image));
+function picture(found, place, body, tabs) {
+  const query = new URLSearchParams({ name: found.name, page: found.page, start: found.start, end: found.end });
+  const address = `/api/document/page?${query}`;
+  const image = el("img", { src: address, alt: `Page ${found.page} of ${named(place)} with the passage highlighted: ${found.text}` });
+  image.addEventListener("error", () => {
+    tabs.hidden = true;
+    words(found, body);
+  });
+  show(body, el("div", { class: "source-page" }, el("a", { href: `${address}&width=2000`, target: "_blank", rel: "noopener", title: "Open the page larger" }, image)));
 }
 
 // Markdown headings stand out; everything else is shown as it was read.
