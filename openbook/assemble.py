@@ -33,6 +33,9 @@ EXTRACTIVE = "extractive"
 ENDPOINT = "endpoint"
 _READER, _SERVER = "reader", "server"
 
+Prefer = Literal["start", "throughput", "serving"]
+"""How a local model is loaded: for one question, for a long-lived process, for many askers at once."""
+
 _T = TypeVar("_T")
 
 
@@ -59,11 +62,12 @@ class House:
         settings: Settings,
         *,
         progress: Progress | None = None,
-        prefer: Literal["start", "throughput"] = "throughput",
+        prefer: Prefer = "throughput",
         readers: Path | None = None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process.
+        """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process,
+        "serving" for many askers at once.
 
         `readers` is where the bundled readers lie; None is in this package. `notice` gets sentences a person should
         read although nothing has to stop.
@@ -71,7 +75,7 @@ class House:
         self.root = root
         self.settings = settings
         self._progress = progress
-        self._prefer: Literal["start", "throughput"] = prefer
+        self._prefer: Prefer = prefer
         self._readers = readers
         self.notice = notice
         self._embedder_name = ""
@@ -298,19 +302,11 @@ class House:
         )
 
     def _adapter(self, arm: Arm, ref: str | None) -> Adapter | None:
-        if arm not in ("tuned", "tuned+rag"):
-            if ref is not None:
-                raise UsageError(f"--adapter {ref!r} does not go with arm {arm!r}; use --arm tuned or --arm tuned+rag")
+        found = adapter_for(self.adapters, arm, ref)
+        if found is None:
             return None
         from openbook.finetune.registry import check_base
 
-        if not self.adapters.names():
-            raise UsageError(
-                f"arm {arm!r} needs a fine-tuned adapter, and this workspace has none; train one with: "
-                "openbook finetune EXAMPLES --name NAME"
-            )
-        names = self.adapters.names()
-        found = self.adapters.get(names[0] if ref is None and len(names) == 1 else ref)
         files = self.base_files()
         check_base(found, files.sha256, base_name=files.name)
         return found
@@ -319,13 +315,12 @@ class House:
         return self._start(adapter.ref, partial(self._load_tuned, adapter)).result()
 
     def _load_tuned(self, adapter: Adapter) -> Generator:
-        from openbook.answer.generators.openvino import OpenVINOGenerator
         from openbook.models import fetch
 
         served = fetch.read_home(adapter.folder / "served")
         if served is None:
             raise AdapterError(f"adapter {adapter.ref} has no served form; check it with: openbook adapters show")
-        return OpenVINOGenerator(served, prefer=self._prefer)
+        return self._on_this_machine(served)
 
     def add_adapter(self, name: str, *, progress: Progress | None = None) -> Adapter:
         """Register the bundled reader as an adapter of the workspace, to be compared or exported like any other.
@@ -411,12 +406,19 @@ class House:
             raise SettingsError(f"models.generator is {EXTRACTIVE!r}: no language model is set, so this arm cannot run")
         if name == ENDPOINT:
             return self._load_endpoint()
-        from openbook.answer.generators.openvino import OpenVINOGenerator
-
         if bundled is not None:
             files = with_reader(bundled, offline=offline(self.settings), progress=self._progress)
         else:
             files = self._files(name, "generator")
+        return self._on_this_machine(files)
+
+    def _on_this_machine(self, files: ModelFiles) -> Generator:
+        if self._prefer == "serving":
+            from openbook.answer.generators.batched import BatchedGenerator
+
+            return BatchedGenerator(files)
+        from openbook.answer.generators.openvino import OpenVINOGenerator
+
         return OpenVINOGenerator(files, prefer=self._prefer)
 
     def _load_endpoint(self) -> Generator:
@@ -442,6 +444,24 @@ class House:
             raise SettingsError(f"models.{kind} = {name!r} is a {files.kind}; choose one with: openbook models list")
         # Named as in the settings, so that a workspace that moved knows its own embedder again.
         return files if place == name else replace(files, name=name)
+
+
+def adapter_for(registry: Registry, arm: Arm, ref: str | None) -> Adapter | None:
+    """The adapter that an arm is asked with; None for arms without one.
+
+    Raises UsageError when the arm needs one and there is none, or takes none and one is named; AdapterError.
+    """
+    if arm not in ("tuned", "tuned+rag"):
+        if ref is not None:
+            raise UsageError(f"--adapter {ref!r} does not go with arm {arm!r}; use --arm tuned or --arm tuned+rag")
+        return None
+    names = registry.names()
+    if not names:
+        raise UsageError(
+            f"arm {arm!r} needs a fine-tuned adapter, and this workspace has none; train one with: "
+            "openbook finetune EXAMPLES --name NAME"
+        )
+    return registry.get(names[0] if ref is None and len(names) == 1 else ref)
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], *, within: str = "") -> list[str]:

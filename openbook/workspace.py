@@ -31,7 +31,7 @@ from openbook.settings import FILE_NAME, STATE_DIR, Settings, load
 
 if TYPE_CHECKING:
     from openbook.answer.ask import AnswerStream
-    from openbook.assemble import House
+    from openbook.assemble import House, Prefer
     from openbook.compare.options import Options as Compared
     from openbook.compare.schema import Report as Comparison
     from openbook.finetune.job import Job
@@ -67,7 +67,7 @@ class Workspace:
         settings: Settings,
         *,
         progress: Progress | None = None,
-        prefer: Literal["start", "throughput"] = "throughput",
+        prefer: Prefer = "throughput",
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Use open or init."""
@@ -75,7 +75,7 @@ class Workspace:
         self.settings = settings
         self._progress = progress
         self._notice = notice
-        self._prefer: Literal["start", "throughput"] = prefer
+        self._prefer: Prefer = prefer
         self._house: House | None = None
         self._builder: threading.Thread | None = None
 
@@ -107,7 +107,7 @@ class Workspace:
         path: str | Path,
         *,
         progress: Progress | None = None,
-        prefer: Literal["start", "throughput"] = "throughput",
+        prefer: Prefer = "throughput",
         notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Open the workspace at `path`. Raises SettingsError when there is none or its settings are wrong.

@@ -67,7 +67,7 @@ def opened(
     workspace: Path | None,
     *,
     progress: Bars | None = None,
-    prefer: Literal["start", "throughput"] = "start",
+    prefer: Literal["start", "throughput", "serving"] = "start",
     instead: str = "",
 ) -> Iterator[Workspace]:
     """The workspace of a command, closed at its end.

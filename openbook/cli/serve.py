@@ -29,7 +29,7 @@ def serve(host: str, port: int | None, workspace: Path | None) -> None:
         raise ServeError(
             f"this workspace is served already, at {there.url} by process {there.pid}; use that one, or stop it first"
         )
-    with opened(workspace, prefer="throughput") as ws:
+    with opened(workspace, prefer="serving") as ws:
         listen(ws, host=host, port=port, ready=lambda url: err().print(f"Openbook is at {url}  (Ctrl-C stops it)"))
 
 

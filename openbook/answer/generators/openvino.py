@@ -202,9 +202,17 @@ def config_of(sampling: Sampling, stop_ids: Collection[int]) -> Any:
     return config
 
 
-def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> dict[str, Any]:
+def cache_of(context: int) -> Any:
+    """An openvino_genai.SchedulerConfig that keeps the attention state of earlier prompts."""
     import openvino_genai
 
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.enable_prefix_caching = True
+    scheduler.num_kv_blocks = -(-max(context, _REMEMBERED) // _BLOCK) + 1
+    return scheduler
+
+
+def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> dict[str, Any]:
     if prefer == "start":
         properties = {"ATTENTION_BACKEND": "SDPA"}
         with contextlib.suppress(OSError):  # an installed, read-only cache loads slower, but it loads
@@ -214,10 +222,8 @@ def _properties(files: ModelFiles, prefer: Literal["start", "throughput"]) -> di
         return properties
     # No CACHE_DIR here: OpenVINO 2026.4 writes a blob with paged attention but cannot read it back, and would
     # write it anew (as large as the model) at every start.
-    scheduler = openvino_genai.SchedulerConfig()
-    scheduler.enable_prefix_caching = True
+    scheduler = cache_of(files.context)
     scheduler.max_num_batched_tokens = 2**31
-    scheduler.num_kv_blocks = -(-max(files.context, _REMEMBERED) // _BLOCK) + 1
     # OpenVINO would keep the attention state in 8 bits here, and a small model then answers otherwise.
     return {"scheduler_config": scheduler, "KV_CACHE_PRECISION": "f16"}
 
