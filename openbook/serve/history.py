@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from openbook.records import Answer, Message
-from openbook.serve import visible
+from openbook.serve import review, visible
 from openbook.serve.access import Caller
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
@@ -63,6 +63,8 @@ def keep(
                 at=now,
             )
         )
+        if answer.abstained:
+            review.note(db, who, key, why="refusal")
     return key, talk
 
 
