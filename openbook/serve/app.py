@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import anyio.to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from openbook import provenance
 from openbook.errors import OpenbookError
-from openbook.serve import errors, pages
+from openbook.serve import errors, limits, pages
 from openbook.serve.errors import Refused
 from openbook.serve.meters import Watch
 from openbook.serve.shapes import ErrorBody
@@ -35,6 +36,7 @@ ROUTERS = (
     "health",
     "api_page",
     "mcp",
+    "login",
     "pages_ask",
     "pages_work",
     "pages_admin",
@@ -79,12 +81,16 @@ def create_app(server: Server) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(Watch, server=server)
+    limits.install(app, server)
     return app
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     if pages.wants_page(request):
+        if error.status == 401 and request.method == "GET":
+            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
         return pages.error(request, error)
     return JSONResponse(errors.body(error), error.status, headers=error.headers)
 

@@ -10,6 +10,8 @@ from fastapi import Request
 
 from openbook.serve.admission import Admission
 from openbook.serve.jobs import Jobs
+from openbook.serve.keys import Verifier, any_made
+from openbook.serve.limits import Limiter
 from openbook.serve.meters import Meters
 from openbook.serve.store import open_store
 from openbook.serve.tracing import Traces
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from openbook.assemble import House
     from openbook.records import DocumentInfo
+    from openbook.serve.oidc import Provider
     from openbook.workspace import Workspace
 
 
@@ -32,15 +35,21 @@ class Server:
     """Long work; runs between the start and the stop of the application."""
     admission: Admission = field(init=False)
     """Who may have an answer written now."""
+    verifier: Verifier = field(init=False)
+    limiter: Limiter = field(default_factory=Limiter, init=False)
+    provider: Provider | None = field(default=None, init=False)
+    """Where people log in, once somebody has."""
     meters: Meters = field(init=False)
     traces: Traces = field(init=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     """Of the command line on this machine; stands in .openbook/server.json, which only this user may read."""
+    _closed: bool = field(default=False, init=False, repr=False)
     _infos: tuple[int, tuple[DocumentInfo, ...]] = field(default=(-1, ()), init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Open the store."""
         self.store = open_store(self.workspace.state / "server.db")
+        self.verifier = Verifier(self.store)
         self.jobs = Jobs(self.store)
         self.admission = Admission(lambda: self.workspace.settings.serve)
         self.meters = Meters()
@@ -50,6 +59,11 @@ class Server:
     def house(self) -> House:
         """The joined rooms."""
         return self.workspace.house
+
+    def closed(self) -> bool:
+        """Whether there ever was a key, made here or by the command line beside."""
+        self._closed = self._closed or any_made(self.store)
+        return self._closed
 
     def infos(self) -> tuple[DocumentInfo, ...]:
         """Every document of the newest version, whoever may see it; read once per version."""
