@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from openbook.errors import CompareError
@@ -112,7 +112,7 @@ def report(name: str, server: Here, who: Caller = needs("train")) -> dict[str, A
     return _report(server, who, name)
 
 
-@router.get("/reports/{name}/page", response_class=HTMLResponse)
+@router.get("/reports/{name}/page", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 def page(name: str, server: Here, who: Caller = needs("train")) -> HTMLResponse:
     """One report as a page."""
     _report(server, who, name)

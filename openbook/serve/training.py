@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from openbook.errors import AdapterError
@@ -167,7 +167,7 @@ def run_events(run: str, server: Here, who: Caller = needs("train")) -> dict[str
     return {"run": run, "events": said, "rates": asdict(speed) if speed is not None else None, "best": best}
 
 
-@router.get("/runs/{run}/{page}", response_class=HTMLResponse)
+@router.get("/runs/{run}/{page}", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 def run_page(run: str, page: str, server: Here, who: Caller = needs("train")) -> HTMLResponse:
     """The page of a run: "preflight" (findings, the mask) or "curves"."""
     file = _run(server, who, run) / _PAGES.get(page, "none")
