@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from openbook.records import Message
+from openbook.serve import keys
+from openbook.serve.store import open_store
 from tests.browsing import PHONE, Visit, chromium
 from tests.serving import desk, first_sentence, running
 
@@ -286,7 +289,7 @@ def test_a_citation_of_a_pdf_opens_its_page_as_a_picture(browser: Browser, fresh
         page.locator(".answer-text .cite").first.click()
         picture = page.locator("#source img")
         picture.wait_for()
-        page.wait_for_function("document.querySelector('#source img').naturalWidth > 300")
+        assert picture.evaluate("one => one.decode().then(() => one.naturalWidth)") > 300
         assert "Page 1 of" in (picture.get_attribute("alt") or "")
         visit.shot("source-pdf", tmp_path)
         page.get_by_role("tab", name="Page").press("ArrowRight")
@@ -387,6 +390,35 @@ def test_motion_is_left_out_for_those_who_asked_for_that(browser: Browser, url: 
         styles = "[...document.querySelectorAll('*')].map((one) => getComputedStyle(one))"
         longest = visit.page.evaluate(f"Math.max(...{styles}.map((one) => parseFloat(one.transitionDuration)))")
         assert longest == 0
+
+
+def test_with_keys_one_logs_in_asks_and_logs_out_again(browser: Browser, tmp_path: Path) -> None:
+    workspace = desk(tmp_path / "w", script=script, toml=TOML)
+    _, secret = keys.create(open_store(workspace.state / "server.db"), "Ada", ("ask", "search"), ())
+    with contextlib.closing(workspace), running(workspace) as address, Visit(browser, f"{address}/?x=1") as visit:
+        page = visit.page
+        assert page.url.startswith(f"{address}/login?next=")
+        assert visit.low_contrast() == []
+        assert visit.faults() == []
+        page.get_by_label("Key").fill("sk-wrong")
+        page.get_by_role("button", name="Log in").click()
+        assert "not known" in page.get_by_role("alert").inner_text()
+        visit.said.clear()  # chromium writes of the 401 itself
+        page.get_by_label("Key").fill(secret)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_selector("body.ready")
+        assert page.url == f"{address}/?x=1"
+        assert page.locator(".nav a").all_inner_texts() == ["Ask", "Library"]
+        ask(visit)
+        assert SAID.rstrip(".") in page.locator(".answer-text").inner_text()
+        page.locator("#conversations .drop-it").click()
+        page.locator("dialog").get_by_role("button", name="Delete").click()
+        page.locator("#conversations li").first.wait_for(state="detached")
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Key").wait_for()
+        page.goto(address)
+        assert "/login" in page.url
+        assert visit.said == []
 
 
 def test_nothing_is_loaded_from_elsewhere_and_files_are_kept(browser: Browser, url: str) -> None:
