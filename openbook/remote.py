@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from openbook import errors, wire
-from openbook.errors import OpenbookError, ServeError, UsageError
+from openbook.errors import OpenbookError, ServeError
 from openbook.records import (
     Answer,
     Arm,
@@ -241,18 +241,13 @@ class Remote:
 
     def _model(self, arm: Arm, adapter: str | None) -> str:
         """The server's id of an arm with an adapter."""
-        if arm not in ("tuned", "tuned+rag"):
-            if adapter is not None:
-                raise UsageError(
-                    f"--adapter {adapter!r} does not go with arm {arm!r}; use --arm tuned or --arm tuned+rag"
-                )
-            return arm
+        from openbook.assemble import adapter_for
         from openbook.finetune.registry import Registry
 
-        known = Registry(self.root / STATE_DIR / "adapters")
-        names = known.names()
-        ref = known.get(names[0] if adapter is None and len(names) == 1 else adapter).ref
-        return f"{ref}+rag" if arm == "tuned+rag" else ref
+        found = adapter_for(Registry(self.root / STATE_DIR / "adapters"), arm, adapter)
+        if found is None:
+            return arm
+        return f"{found.ref}+rag" if arm == "tuned+rag" else found.ref
 
     def _pieces(self, asked: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[str | Answer]:
         import httpx2
