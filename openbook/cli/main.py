@@ -13,6 +13,7 @@ from openbook.cli import (
     demo,
     doctor,
     finetune,
+    keys,
     library,
     migrate,
     models,
@@ -57,6 +58,7 @@ for command in (
     models.models,
     doctor.doctor,
     serve.serve,
+    keys.keys,
     serve.mcp,
 ):
     openbook.add_command(command)

@@ -29,6 +29,8 @@ GROUPS_HEADER = "X-Openbook-Groups"
 CSRF_HEADER = "X-CSRF-Token"
 WRONG_PER_MINUTE = 30
 """Wrong keys from one address before it has to wait."""
+_PROXIED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+"""With one of these a proxy stands in front, and who seems to be on the loopback may be anyone."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -151,7 +153,7 @@ def _identified(request: Request, server: Server) -> Caller:
     found = _of_proxy(request, server) or _of_session(request, server)
     if found is not None:
         return found
-    if opened and is_loopback(address(request)):
+    if opened and is_loopback(address(request)) and not _PROXIED & set(request.headers.keys()):
         return OPEN
     raise Refused(
         401,
@@ -195,7 +197,7 @@ def _of_session(request: Request, server: Server) -> Caller | None:
     found = sessions.read(server.store, request.cookies.get(COOKIE, ""))
     if found is None:
         return None
-    who = Caller.of(found.caller)
+    who = Caller.of(dict(found.caller))
     if who.kind == "key":
         key = keys.get(server.store, who.id)
         if key is None or not key.valid:

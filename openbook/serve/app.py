@@ -33,6 +33,7 @@ ROUTERS = (
     "comparisons",
     "review",
     "admin",
+    "keys_api",
     "health",
     "api_page",
     "mcp",

@@ -60,7 +60,7 @@ def go(request: Request, next: str = "/") -> Response:  # noqa: A002
     """Off to the provider."""
     server = server_of(request)
     server.limiter.check(f"login from {access.address(request)}", PER_MINUTE)
-    address, state = _provider(server).begin(str(request.url_for("back")), _own(next))
+    address, state = _provider(server).begin(str(request.url_for("back").replace(scheme=_scheme(request))), _own(next))
     answer = RedirectResponse(address, 303)
     # Lax: it has to come back with the provider's redirect.
     answer.set_cookie(_STATE, state, max_age=600, httponly=True, samesite="lax", secure=_secure(request), path="/login")
@@ -110,7 +110,13 @@ def _own(wanted: str) -> str:
 
 def _secure(request: Request) -> bool:
     """Whether the browser speaks TLS, with this server or with the proxy before it."""
-    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
+    return _scheme(request) == "https"
+
+
+def _scheme(request: Request) -> str:
+    trusted = server_of(request).workspace.settings.serve.trusted_proxies
+    told = request.headers.get("x-forwarded-proto", "") if access.address(request) in trusted else ""
+    return told if told in ("http", "https") else request.url.scheme
 
 
 def _provider(server: Server) -> Provider:

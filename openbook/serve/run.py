@@ -25,6 +25,7 @@ def serve(
     """
     import uvicorn
 
+    from openbook.serve.access import is_loopback, is_open
     from openbook.serve.app import create_app
     from openbook.serve.state import Server
 
@@ -32,11 +33,22 @@ def serve(
     server = Server(workspace)
     bound = _bind(host or settings.host, settings.port if port is None else port)
     address, number = bound.getsockname()[:2]
-    url = f"http://{address}:{number}"
+    if not is_loopback(address) and is_open(server):
+        bound.close()
+        raise ServeError(
+            f"on {address} others could use this server, and it has neither a key nor a login; make a key with: "
+            "openbook keys create NAME, or set a login in [serve]"
+        )
+    url = _url(address, number)
     note = workspace.state / FILE
     running = uvicorn.Server(
         uvicorn.Config(
-            create_app(server), log_level="warning", timeout_graceful_shutdown=int(settings.shutdown_seconds)
+            create_app(server),
+            log_level="warning",
+            access_log=False,  # addresses may hold questions
+            proxy_headers=False,  # access.py says which proxies are believed, and what
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.shutdown_seconds),
         )
     )
     _ = server.house.searcher  # the library is this process's from here on
@@ -46,6 +58,12 @@ def serve(
         running.run(sockets=[bound])
     finally:
         note.unlink(missing_ok=True)
+
+
+def _url(address: str, port: int) -> str:
+    """Where this machine itself reaches the server."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 def _announce(note: Path, url: str, token: str) -> None:
