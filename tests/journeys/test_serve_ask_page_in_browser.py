@@ -359,6 +359,12 @@ def test_a_phone_shows_all_of_it_and_the_source_as_a_sheet(
         visit.shot("source-phone", tmp_path)
         visit.page.get_by_role("button", name="Close the source").click()
         assert not visit.page.locator("#source").is_visible()
+        visit.page.get_by_role("button", name="Earlier").click()
+        assert visit.page.evaluate("document.activeElement.id") == "fresh"
+        assert visit.faults() == []
+        visit.page.keyboard.press("Escape")
+        assert not visit.page.locator("#history").is_visible()
+        assert visit.page.evaluate("document.activeElement.id") == "history-toggle"
 
 
 def test_everything_can_be_reached_by_keyboard_with_a_visible_focus(browser: Browser, url: str) -> None:

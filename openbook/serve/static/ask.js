@@ -212,8 +212,15 @@ function drawer(now) {
 }
 
 $("fresh").addEventListener("click", () => { fresh(); drawer(false); question.focus(); });
-$("history-toggle").addEventListener("click", () => drawer(!$("history").classList.contains("open")));
-document.addEventListener("keydown", (event) => event.key === "Escape" && drawer(false));
+$("history-toggle").addEventListener("click", () => {
+  drawer(!$("history").classList.contains("open"));
+  if ($("history").classList.contains("open")) $("fresh").focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !$("history").classList.contains("open") || document.querySelector("dialog[open]")) return;
+  drawer(false);
+  $("history-toggle").focus();
+});
 document.addEventListener("click", (event) => !event.target.closest(".history, #history-toggle, dialog") && drawer(false));
 
 /* Questions to begin with */
