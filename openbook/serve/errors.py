@@ -68,7 +68,13 @@ def body(refused: Refused) -> dict[str, Any]:
     'not_found_error'
     """
     kind = _TYPES.get(refused.status, "invalid_request_error" if refused.status < 500 else "server_error")
-    return {"error": {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code or None}}
+    message, param = _sendable(refused.message), refused.param and _sendable(refused.param)
+    return {"error": {"message": message, "type": kind, "param": param, "code": refused.code or None}}
+
+
+def _sendable(text: str) -> str:
+    """Halves of characters replaced, which a request's JSON may hold and an answer's may not."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _code(error: OpenbookError) -> str:
