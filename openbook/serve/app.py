@@ -82,8 +82,8 @@ def create_app(server: Server) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(UnicodeEncodeError, _no_text)
-    app.add_middleware(Watch, server=server)
     limits.install(app, server)
+    app.add_middleware(Watch, server=server)  # around all others, so that what they refuse is counted
     return app
 
 
@@ -114,6 +114,6 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return await _refused(request, Refused(400, f"{place or 'the request'}: {first['msg']}", param=place or None))
 
 
-async def _no_text(request: Request, error: Exception) -> Response:
+async def _no_text(request: Request, _: Exception) -> Response:
     """JSON may hold halves of characters, which no file, database or model takes; what is ours holds none."""
     return await _refused(request, Refused(400, "the request holds characters that are no text", code="no_text"))
