@@ -11,7 +11,8 @@ Importing this package loads no model and none of the rooms; names are resolved 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from openbook.errors import OpenbookError
@@ -29,6 +30,9 @@ __all__ = [
     "SyncReport",
     "Workspace",
 ]
+
+# OpenVINO tells Google Analytics when it is imported, from a process it forks; without this package it does not.
+cast("dict[str, Any]", sys.modules).setdefault("openvino_telemetry", None)
 
 _HOMES = {"Workspace": "openbook.workspace", "OpenbookError": "openbook.errors"}
 

@@ -28,7 +28,7 @@ _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
 """Tokens that end an answer in the known families, besides the one a file names."""
 
 _GGUF_TO_IR = """
-import pathlib, sys, openvino_genai
+import pathlib, sys, openbook, openvino_genai
 openvino_genai.LLMPipeline(sys.argv[1], "CPU", ATTENTION_BACKEND="SDPA", enable_save_ov_model=True)
 from openbook.models import tokenizer_graph
 tokenizer_graph.mend(pathlib.Path(sys.argv[1]).with_name("openvino_tokenizer.xml"), sys.argv[2])
