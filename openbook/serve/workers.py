@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from openbook import errors
@@ -152,10 +153,10 @@ class Line:
 
         return progress
 
-    def listen(self, stream: IO[str]) -> None:
+    def listen(self, stream: IO[bytes]) -> None:
         """Heed the parent until it is gone; then end at once, whatever is being done."""
-        for line in stream:
-            if line.strip() == "stop":
+        for line in iter(stream.readline, b""):
+            if line.strip() == b"stop":
                 self._stop.set()
         os._exit(1)
 
@@ -170,9 +171,13 @@ def main(kind: str) -> int:
     # What a library prints must not come between the lines.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Nor may a thread wait in sys.stdin: a process forked here, which closes it, would wait for that thread for ever.
+    orders = os.fdopen(os.dup(0), "rb", buffering=0)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     line = Line(out)
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=line.listen, args=(sys.stdin,), daemon=True).start()
+    order = json.loads(orders.readline())
+    threading.Thread(target=line.listen, args=(orders,), daemon=True).start()
     try:
         line.send({"result": tasks.TASKS[kind](order, line)})
     except Stopped:
