@@ -152,12 +152,14 @@ class Workspace:
         allow_mass_delete: bool = False,
         progress: Progress | None = None,
         embedder: Embedder | None = None,
+        public_only: bool = False,
     ) -> SyncReport:
         """Bring files, folders, globs or web pages into the library; what is unchanged costs a hash.
 
         When chunk size or overlap have changed since the last sync, every document is split anew from its stored text.
         A large sync starts building a search graph in the background; see optimize(). `embedder` is another instance
-        of the library's own, None is the one that questions are embedded with.
+        of the library's own, None is the one that questions are embedded with. With `public_only`, web pages come from
+        the public network only, whatever they redirect to.
 
         Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
         """
@@ -172,6 +174,7 @@ class Workspace:
             dry_run=dry_run,
             allow_mass_delete=allow_mass_delete,
             progress=progress,
+            public_only=public_only,
         )
         report = self._split_anew(report, progress)
         if not dry_run:

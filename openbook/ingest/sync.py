@@ -38,12 +38,14 @@ def sync(
     allow_mass_delete: bool = False,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
+    public_only: bool = False,
 ) -> SyncReport:
     """Make the library hold what the targets (files, folders, patterns, http(s) pages) hold now.
 
     acl: who may see the documents; () keeps the labels of known documents, and a new document takes those most
     documents of its folder carry ("*", everyone, in a new source). dry_run: compare hashes and change nothing; an
     archive counts as one document. progress: called with "read" (files), "embed" (chunks) and "commit" (documents).
+    public_only: fetch no page from this machine or a private network.
     Raises UsageError for a target that never existed, SourceVanished when most of a source is gone, and what the
     library raises; batches committed before that stay.
     """
@@ -67,6 +69,7 @@ def sync(
         progress=progress,
         clock=clock,
         note=f"sync {' '.join(targets)}"[:200],
+        public_only=public_only,
     )
 
 
@@ -83,13 +86,14 @@ def bring(
     progress: Progress | None,
     clock: Callable[[], float],
     note: str,
+    public_only: bool = False,
 ) -> SyncReport:
     """Sync what `choose` selects, given the sources known so far, and the pages at `addresses`; see `sync`."""
     started = clock()
     stored = Stored(library.documents())
     max_bytes = int(settings.max_file_mb * 1e6)
     with TemporaryDirectory(prefix="openbook-") as folder:
-        pages, failed = _fetch(addresses, Path(folder), max_bytes)
+        pages, failed = _fetch(addresses, Path(folder), max_bytes, public_only)
         plan = make(
             choose(stored.sources),
             stored,
@@ -146,13 +150,13 @@ def take(
 
 
 def _fetch(
-    addresses: Sequence[str], folder: Path, max_bytes: int
+    addresses: Sequence[str], folder: Path, max_bytes: int, public_only: bool
 ) -> tuple[list[tuple[str, Path, str]], dict[str, str]]:
     """(address, file, hash) of each page, and address -> reason of those that could not be had."""
     pages, failed = [], {}
     for address in addresses:
         try:
-            path = fetch(address, folder, max_bytes=max_bytes)
+            path = fetch(address, folder, max_bytes=max_bytes, public_only=public_only)
             pages.append((address, path, sha256_of(path)))
         except ReadError as error:
             failed[address] = str(error)

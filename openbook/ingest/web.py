@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 import mimetypes
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from openbook import provenance
 from openbook.errors import ReadError
 
+if TYPE_CHECKING:
+    import socket
+
+    import requests
+
 MAX_REDIRECTS = 5
 TIMEOUT = 30.0
 """Seconds to connect, and seconds without a byte."""
 _PIECE = 1 << 16
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""Addresses that stand for an IPv4 address (RFC 6052)."""
 
 
 def canonical(address: str) -> str:
@@ -26,15 +35,18 @@ def canonical(address: str) -> str:
     return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), parts.path or "/", parts.query, ""))
 
 
-def fetch(address: str, folder: Path, *, max_bytes: int) -> Path:
+def fetch(address: str, folder: Path, *, max_bytes: int, public_only: bool = False) -> Path:
     """Fetch a page into a new file in `folder`, its extension that of its content type.
 
-    Text in a declared character set is stored as UTF-8. Raises ReadError when the server is away, answers with an
-    error, redirects more than five times, or sends more than `max_bytes`.
+    Text in a declared character set is stored as UTF-8. With `public_only` no connection is made, at no redirect, to an
+    address of this machine or of a private network. Raises ReadError when the server is away, answers with an error,
+    redirects more than five times, or sends more than `max_bytes`.
     """
     import requests
 
     with requests.Session() as session:
+        if public_only:
+            _guard(session)
         session.max_redirects = MAX_REDIRECTS
         session.headers["User-Agent"] = f"openbook/{provenance.version()}"
         try:
@@ -55,6 +67,63 @@ def fetch(address: str, folder: Path, *, max_bytes: int) -> Path:
     path = folder / f"page-{len(list(folder.iterdir()))}{suffix or PurePosixPath(urlsplit(address).path).suffix}"
     path.write_bytes(_as_utf8(data, charset.strip(" \"';")) if media.startswith("text/") else data)
     return path
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one that everybody can reach; false for what is no address.
+
+    >>> is_public("192.168.1.1"), is_public("::ffff:127.0.0.1"), is_public("1.1.1.1")
+    (False, False, True)
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return found.is_global and not found.is_multicast
+
+
+def _guard(session: requests.Session) -> None:
+    """Have every connection of a session look where it leads, once it stands and before anything is asked.
+
+    Looking at the name beforehand would not do: it may mean another address a moment later.
+    """
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    def checked(sock: socket.socket) -> socket.socket:
+        if not is_public(str(sock.getpeername()[0])):
+            sock.close()
+            raise ReadError(
+                "it is not on the public network, or redirects to what is not; sync it from the command line instead"
+            )
+        return sock
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return checked(super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return checked(super()._new_conn())
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    adapter = HTTPAdapter()
+    adapter.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.trust_env = False  # a proxy would connect in its place
 
 
 def _body(pieces: Iterable[bytes], max_bytes: int) -> bytes:

@@ -218,6 +218,7 @@ def _sync(server: Server, job: Job, say: Say, wish: Callable[[], Wish]) -> dict[
             allow_mass_delete=args["allow_mass_delete"],
             progress=_progress(job, say, wish),
             embedder=stack.enter_context(_Apart(server)),
+            public_only=who.kind != "local",  # the command line beside reads the intranet, as it does alone
         )
     visible = reach.report(report, who, before, server.house.library.documents())
     return sync_json(visible)
