@@ -18,7 +18,19 @@ from openbook.settings import Settings
 
 LIVE = ("ingest", "retrieve", "answer", "finetune", "reading")
 """Sections whose settings are read whenever they are needed."""
-LIVE_KEYS = frozenset({"library.keep_versions", "serve.folders", "serve.web", "serve.keep_conversations"})
+LIVE_KEYS = frozenset(
+    {
+        "library.keep_versions",
+        "serve.folders",
+        "serve.web",
+        "serve.max_upload_mb",
+        "serve.requests_per_minute",
+        "serve.concurrent",
+        "serve.waiting",
+        "serve.shutdown_seconds",
+        "serve.keep_conversations",
+    }
+)
 HERE_ONLY = frozenset(
     {
         "endpoint.url",

@@ -57,12 +57,12 @@ def test_a_changed_setting_is_in_the_file_and_in_force(client: httpx2.Client, wo
 
 
 def test_a_setting_that_needs_a_restart_says_so_and_is_not_in_force(client: httpx2.Client) -> None:
-    said = client.patch("/api/settings", json={"serve.concurrent": 3}).json()
-    assert said["restart"] == ["serve.concurrent"]
-    assert "restart the server for serve.concurrent" in said["message"]
-    one = told(client, "serve.concurrent")
-    assert (one["value"], one["in_force"], one["pending"]) == (3, 8, True)
-    client.patch("/api/settings", json={"serve.concurrent": None})
+    said = client.patch("/api/settings", json={"models.offline": True}).json()
+    assert said["restart"] == ["models.offline"]
+    assert "restart the server for models.offline" in said["message"]
+    one = told(client, "models.offline")
+    assert (one["value"], one["in_force"], one["pending"]) == (True, False, True)
+    client.patch("/api/settings", json={"models.offline": None})
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,57 @@ def test_a_version_is_restored(client: httpx2.Client, workspace: Workspace) -> N
     assert restored["library_version"] > before["version"]
     assert client.get("/api/document", params={"name": "Travel.md"}).status_code == 200
     assert client.post("/api/versions/99999/restore").status_code == 404
+
+
+def test_who_turns_conversations_off_is_asked_without_a_trace(client: httpx2.Client) -> None:
+    client.patch("/api/settings", json={"serve.keep_conversations": False})
+    before = client.get("/api/conversations").json()
+    said = client.post("/api/ask", json={"question": "How many paid vacation days do colleagues get?"}).json()
+    assert (said["id"], said["conversation"]) == (None, None)
+    assert client.get("/api/conversations").json() == before
+    client.patch("/api/settings", json={"serve.keep_conversations": None})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/search", '{"question": "\\ud800 vacation"}'),
+        ("/api/sync", '{"targets": ["\\ud800"]}'),
+        ("/api/ask", '{"question": "days", "conversation": "\\ud800"}'),
+        ("/api/search", '{"question": "days", "k": NaN}'),
+        ("/api/search", "[" * 100_000),
+    ],
+)
+def test_json_that_is_no_text_is_refused_and_no_fault(client: httpx2.Client, path: str, body: str) -> None:
+    said = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert said.status_code == 400, said.text
+
+
+def test_a_setting_named_or_set_in_halves_of_characters_is_refused(client: httpx2.Client, workspace: Workspace) -> None:
+    before = (workspace.root / "openbook.toml").read_bytes()
+    for body in ('{"\\ud800": 1}', '{"answer.instructions": "\\ud800"}'):
+        said = client.patch("/api/settings", content=body, headers={"Content-Type": "application/json"})
+        assert said.status_code == 400, said.text
+    assert (workspace.root / "openbook.toml").read_bytes() == before
+
+
+def test_the_api_page_shows_every_operation_without_a_script(client: httpx2.Client) -> None:
+    page = client.get("/api/docs")
+    described = client.get("/api/openapi.json").json()
+    assert page.status_code == 200
+    assert "<script" not in page.text
+    assert " style=" not in page.text
+    for path in described["paths"]:
+        assert f"<code>{path}</code>" in page.text
+    assert "How many vacation days do we get?" in page.text
+
+
+def test_every_native_operation_is_described(client: httpx2.Client) -> None:
+    described = client.get("/api/openapi.json").json()
+    bare = [
+        f"{method} {path}"
+        for path, methods in described["paths"].items()
+        for method, one in methods.items()
+        if not one.get("description") or "4XX" not in one["responses"]
+    ]
+    assert bare == []
