@@ -1,7 +1,23 @@
-"""To be written."""
+"""The pages of those who look after a workspace: Review and Settings. Frames only: their scripts speak to /api."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 
-router = APIRouter()
+from openbook.serve import access, pages
+from openbook.serve.access import Caller, needs
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/review")
+def review_page(request: Request, who: Caller = needs("train")) -> HTMLResponse:
+    """What people said of answers, to be accepted as cases and examples or rejected."""
+    return pages.render(request, "review")
+
+
+@router.get("/settings")
+def settings_page(request: Request, who: Caller = needs("admin")) -> HTMLResponse:
+    """What doctor finds, models, settings, keys."""
+    return pages.render(request, "settings", scopes=access.SCOPES)
