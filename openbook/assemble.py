@@ -85,6 +85,8 @@ class House:
         self._once = RLock()
         """Held while something is made that there must be one of; never while a language model loads."""
         self._ranking: Ranker | None = None
+        self.brief = False
+        """Others wait for the library this opens instead of being turned away: set by who will soon let go of it."""
 
     @_made_once
     def embedder(self) -> Embedder:
@@ -147,7 +149,16 @@ class House:
             embedder_fingerprint=embedder.fingerprint,
             dimensions=embedder.dimensions,
             embedder_name=self._embedder_name,
+            brief=self.brief,
         )
+
+    def let_go(self) -> None:
+        """Leave the library to others until it is needed again; models stay loaded. Nothing may be using it."""
+        with self._once:
+            vars(self).pop("searcher", None)
+            library: StoredLibrary | None = vars(self).pop("library", None)
+        if library is not None:
+            library.close()
 
     @property
     def open_library(self) -> StoredLibrary | None:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from openbook.serve.state import Server
     from openbook.workspace import Workspace
 
-IDLE = 10.0
-"""Seconds after which `openbook mcp` lets go of a library nobody asks, so that other commands can have it."""
+PAUSE = 2.0
+"""Seconds after which `openbook mcp` lets go of a library nobody asks; other commands wait that long for it."""
+IDLE = 900.0
+"""Seconds after which it frees the models too."""
 
 T = TypeVar("T")
 
@@ -93,8 +95,11 @@ class Alone:
         self._root, self._notice = root, notice
         self._lock = threading.Lock()
         self._here: Workspace | None = None
+        self._written = 0
+        """Of the settings in force, when they were written: others may change them meanwhile."""
         self._users = 0
-        self._timer: threading.Timer | None = None
+        self._rest = threading.Timer(0, lambda: None)
+        """What will be let go of next."""
 
     async def search(self, question: str, *, k: int | None, where: tuple[Condition, ...]) -> SearchResult:
         """See Desk."""
@@ -127,11 +132,10 @@ class Alone:
         return (info, await self._with(lambda desk: desk.document(name))) if info else None
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Let go of the library and the models."""
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._close()
+            self._rest.cancel()
+            self._free()
 
     async def _with(self, work: Callable[[Workspace | Remote], T]) -> T:
         def run() -> T:
@@ -144,35 +148,53 @@ class Alone:
     def _opened(self) -> Iterator[Workspace | Remote]:
         from openbook import remote
 
-        there = None if self._here is not None else remote.find(self._root)
+        there = remote.find(self._root) if self._users == 0 else None
         if there is not None:
             with there:
                 yield there
             return
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._here is None:
-                from openbook.workspace import Workspace
-
-                self._here = Workspace.open(self._root, prefer="throughput", notice=self._notice)
+            self._rest.cancel()
+            here = self._workspace()
             self._users += 1
-            here = self._here
         try:
             yield here
         finally:
             with self._lock:
                 self._users -= 1
-                self._timer = threading.Timer(IDLE, self._rest)
-                self._timer.daemon = True
-                self._timer.start()
+                if not self._users:
+                    self._later(PAUSE, self._pause)
 
-    def _rest(self) -> None:
+    def _workspace(self) -> Workspace:
+        from openbook.settings import FILE_NAME
+        from openbook.workspace import Workspace
+
+        written = (self._root / FILE_NAME).stat().st_mtime_ns
+        if not self._users and written != self._written:
+            self._free()
+        if self._here is None:
+            self._written = written
+            self._here = Workspace.open(self._root, prefer="throughput", notice=self._notice)
+            self._here.house.brief = True
+        return self._here
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        self._rest = threading.Timer(seconds, work)
+        self._rest.daemon = True
+        self._rest.start()
+
+    def _pause(self) -> None:
+        with self._lock:
+            if not self._users and self._here is not None:
+                self._here.house.let_go()
+                self._later(IDLE, self._sleep)
+
+    def _sleep(self) -> None:
         with self._lock:
             if not self._users:
-                self._close()
+                self._free()
 
-    def _close(self) -> None:
+    def _free(self) -> None:
         if self._here is not None:
             self._here.close()
             self._here = None
