@@ -229,6 +229,8 @@ class Sampling:
     temperature: float = 0.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    json_schema: str = ""
+    """The text must be JSON of this schema; "" is free text."""
 
 
 @dataclass(frozen=True, slots=True)

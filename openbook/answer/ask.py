@@ -13,7 +13,7 @@ from typing import Literal
 
 from openbook.answer import abstain, cite, extractive
 from openbook.answer.followup import standalone
-from openbook.errors import OpenbookError, PromptTooLong
+from openbook.errors import OpenbookError, PromptTooLong, UsageError
 from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, Hint, defuse, messages
 from openbook.prose import sentences
 from openbook.records import Answer, Arm, Chunk, Generation, Hit, Message, Sampling, Scope, Sentence, Timings
@@ -22,6 +22,7 @@ from openbook.settings import AnswerSettings
 
 FALLBACK_NOTE = "the passages did not support what the model wrote; these are their own best sentences, verbatim"
 OVERRULED_NOTE = "the model declined, retrieval is sure; these are the passages' own best sentences, verbatim"
+CUT_NOTE = "the answer was cut at answer.max_tokens"
 EMPTY_NOTE = "the library is empty; add documents with: openbook sync FOLDER"
 
 
@@ -132,16 +133,30 @@ class Assistant:
         scope: Scope = ANYONE,
         contexts: Sequence[str | Chunk] | None = None,
         task: str = "",
+        stop: Sequence[str] = (),
+        json_schema: str = "",
     ) -> AnswerStream:
         """Answer piece by piece. `contexts` are passages to answer from instead of searching.
 
         `task` is this conversation's own system turn: it takes the place of `system` in a prompt without passages, and
-        stands behind answer.instructions in one with.
+        stands behind answer.instructions in one with. The model's text ends before a string of `stop`, and is JSON of
+        `json_schema`, which only arms without passages can do: passages are answered in sentences that can be checked.
 
-        Raises PromptTooLong when the question does not fit with one passage, EndpointError or ModelError from the
-        generator.
+        Raises UsageError for a schema that cannot be followed, PromptTooLong when the question does not fit with one
+        passage, EndpointError or ModelError from the generator.
         """
-        return AnswerStream(self._parts(question, history, scope, contexts, task))
+        if json_schema and self._arm not in ("base", "tuned"):
+            raise UsageError(
+                f"arm {self._arm!r} answers in checked sentences, not in JSON; ask an arm without passages for JSON"
+            )
+        sampling = Sampling(
+            max_tokens=self._settings.max_tokens,
+            temperature=self._settings.temperature,
+            seed=self._settings.seed,
+            stop=tuple(stop),
+            json_schema=json_schema,
+        )
+        return AnswerStream(self._parts(question, history, scope, contexts, task, sampling))
 
     def _parts(
         self,
@@ -150,12 +165,13 @@ class Assistant:
         scope: Scope,
         contexts: Sequence[str | Chunk] | None,
         task: str,
+        sampling: Sampling,
     ) -> Iterator[str | Answer]:
         started = time.perf_counter()
         found = self._retrieve(question, history, scope, contexts)
         base = self._blank(found)
         if self._arm in ("base", "tuned"):
-            yield from self._generated(question, history, None, base, started, task)
+            yield from self._generated(question, history, None, base, started, task, sampling)
         elif not found.hits or (found.asked is not None and not self._confident(found.asked, found.hits)):
             notes = (EMPTY_NOTE,) if not found.hits and found.version == 0 else ()
             yield ABSTENTION
@@ -167,7 +183,9 @@ class Assistant:
                 replace(base, text=checked.text, citations=checked.citations, sentences=checked.sentences), started
             )
         else:
-            yield from self._generated(question, history, found.hits, base, started, task, found.asked or question)
+            yield from self._generated(
+                question, history, found.hits, base, started, task, sampling, found.asked or question
+            )
 
     def _generated(
         self,
@@ -177,14 +195,12 @@ class Assistant:
         base: Answer,
         started: float,
         task: str,
+        sampling: Sampling,
         asked: str = "",
     ) -> Iterator[str | Answer]:
         if self._generator is None:
             raise OpenbookError(f"arm {self._arm!r} needs a language model; set models.generator in openbook.toml")
         model = self._generator()
-        sampling = Sampling(
-            max_tokens=self._settings.max_tokens, temperature=self._settings.temperature, seed=self._settings.seed
-        )
         behind = defuse(task) if hits is not None else ""
         turns, shown = fit(
             question,
@@ -206,7 +222,7 @@ class Assistant:
                 yield piece
         if done is None:
             raise OpenbookError(f"the model {model.name!r} ended without finishing its answer; ask again")
-        notes = ["the answer was cut at answer.max_tokens"] if done.finish == "length" else []
+        notes = [CUT_NOTE] if done.finish == "length" else []
         if hits is not None and len(shown) < len(hits):
             notes.append(f"{len(hits) - len(shown)} passages left out: the model's context is {model.context} tokens")
         answer = replace(

@@ -145,6 +145,8 @@ class _Run:
             scope=self._who.scope(self._server.labels, question.where),
             contexts=question.contexts,
             task=question.task,
+            stop=question.stop,
+            json_schema=question.json_schema,
         )
 
     def _put(self, part: str | Answer | BaseException) -> None:

@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Literal
 
-from openbook.answer.generators.openvino import reason, rendered
+from openbook.answer.generators.openvino import UNFOLLOWABLE, reason, rendered
 from openbook.answer.generators.pieces import check_fits, shown
-from openbook.errors import ModelError
+from openbook.errors import ModelError, UsageError
 from openbook.records import Generation, Message, ModelFiles, Sampling
 
 
@@ -143,6 +143,8 @@ class _Run:
                 self.count += len(tokens)
             if end:
                 self._ended = True
+                if end.startswith(UNFOLLOWABLE):
+                    raise UsageError(end)
                 if end not in ("stop", "length"):
                     raise ModelError(f"model {self._owner.name!r} failed while generating ({end}); ask again")
                 self.finish = "length" if end == "length" else "stop"

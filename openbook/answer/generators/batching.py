@@ -12,7 +12,7 @@ import select
 import sys
 from typing import IO, Any
 
-from openbook.answer.generators.openvino import cache_of, config_of, reason
+from openbook.answer.generators.openvino import cache_of, config_of, reason, unfollowable
 from openbook.records import Sampling
 
 _STEP_TOKENS = 256
@@ -41,9 +41,11 @@ class Batch:
             KV_CACHE_PRECISION="f16",
         )
         self._handles: dict[int, Any] = {}
+        self._refused: list[tuple[int, list[int], str]] = []
+        """Asked for in a shape that no grammar can be made of."""
 
     def __bool__(self) -> bool:
-        return bool(self._handles)
+        return bool(self._handles or self._refused)
 
     def take(self, order: dict[str, Any]) -> None:
         """Begin or cancel a generation."""
@@ -58,16 +60,22 @@ class Batch:
             return
         sampling = Sampling(**{**order["sampling"], "stop": tuple(order["sampling"]["stop"])})
         prompt = ov.Tensor(np.array([order["prompt"]], dtype=np.int64))
-        self._handles[order["ask"]] = self._pipeline.add_request(
-            order["ask"], prompt, config_of(sampling, self._stop_ids)
-        )
+        try:
+            handle = self._pipeline.add_request(order["ask"], prompt, config_of(sampling, self._stop_ids))
+        except RuntimeError as error:
+            if not sampling.json_schema:
+                raise
+            self._refused.append((order["ask"], [], str(unfollowable(error))))
+        else:
+            self._handles[order["ask"]] = handle
 
     def step(self) -> list[tuple[int, list[int], str]]:
         """One step of the model: (generation, new tokens, how it ended or "")."""
         import openvino_genai
 
-        self._pipeline.step()
-        said: list[tuple[int, list[int], str]] = []
+        said, self._refused = self._refused, []
+        if self._handles:
+            self._pipeline.step()
         for number, handle in list(self._handles.items()):
             tokens: list[int] = []
             end = ""

@@ -6,6 +6,7 @@ that are learned from the server's own refusals. The key comes from the environm
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -173,6 +174,9 @@ class EndpointGenerator:
             named.pop("", None)
             try:
                 create: Any = self._client.chat.completions.create
+                if sampling.json_schema:  # never left out: the text would not be what was asked for
+                    shape = {"name": "answer", "schema": json.loads(sampling.json_schema), "strict": True}
+                    named["response_format"] = {"type": "json_schema", "json_schema": shape}
                 return create(model=self.name, messages=turns, stream=True, **named)
             except openai.BadRequestError as error:
                 refused = _refused(error, [key for key in wanted if key in named])

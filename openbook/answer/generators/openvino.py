@@ -15,10 +15,11 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 from openbook.answer.generators.pieces import check_fits, shown
-from openbook.errors import ModelError
+from openbook.errors import ModelError, UsageError
 from openbook.prompt import transcript
 from openbook.records import Generation, Message, ModelFiles, Sampling
 
+UNFOLLOWABLE = "this JSON schema cannot be followed"
 _BLOCK = 32
 """Tokens in one block of attention state on CPU."""
 _REMEMBERED = 16384
@@ -128,8 +129,13 @@ class _Run:
                 if not self.cancelled:
                     self._generate()
         except RuntimeError as error:
-            outcome = ModelError(
-                f"model {self._owner.name!r} failed while generating ({reason(error)}); run: openbook doctor"
+            # The grammar is made before the first token.
+            outcome = (
+                unfollowable(error)
+                if self._sampling.json_schema and not self.count
+                else ModelError(
+                    f"model {self._owner.name!r} failed while generating ({reason(error)}); run: openbook doctor"
+                )
             )
         except Exception as error:  # noqa: BLE001 - a thread has no caller: whatever it was travels to the consumer
             outcome = error
@@ -196,10 +202,20 @@ def config_of(sampling: Sampling, stop_ids: Collection[int]) -> Any:
         stop_token_ids=set(stop_ids),
         do_sample=sampling.temperature > 0,
     )
+    if sampling.json_schema:
+        config.structured_output_config = openvino_genai.StructuredOutputConfig(json_schema=sampling.json_schema)
     if config.do_sample:
         config.temperature = sampling.temperature
         config.rng_seed = sampling.seed & 0xFFFFFFFF
     return config
+
+
+def unfollowable(error: RuntimeError) -> UsageError:
+    """What is said of a schema of which no grammar can be made."""
+    said = str(error).strip().splitlines()[0]
+    return UsageError(
+        f"{UNFOLLOWABLE} ({said.rpartition('.cc:')[2].partition(': ')[2] or reason(error)}); use a simpler one"
+    )
 
 
 def cache_of(context: int) -> Any:
