@@ -39,13 +39,13 @@ def until(found: Callable[[], Any], seconds: float = 200) -> Any:
     end = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.3)
     return value
 
 
 def ended(client: httpx2.Client, job: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        now: dict[str, Any] = client.get(f"/api/jobs/{job}").json()
+        now: dict[str, Any] = client.get(f"/api/jobs/{job}").raise_for_status().json()
         return now if now["state"] in ("succeeded", "failed", "cancelled") else None
 
     found: dict[str, Any] = until(look)
@@ -54,7 +54,11 @@ def ended(client: httpx2.Client, job: str) -> dict[str, Any]:
 
 
 def events(client: httpx2.Client, job: str) -> list[dict[str, Any]]:
-    found = client.get(f"/api/jobs/{job}/events", headers={"Accept": "application/json"}).json()["events"]
+    found = (
+        client.get(f"/api/jobs/{job}/events", headers={"Accept": "application/json"})
+        .raise_for_status()
+        .json()["events"]
+    )
     assert isinstance(found, list)
     return found
 

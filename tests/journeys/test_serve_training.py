@@ -67,7 +67,7 @@ def reaches(client: openai.OpenAI, job: str, *states: str) -> openai.types.fine_
     while (now := client.fine_tuning.jobs.retrieve(job)).status not in states:
         assert now.status not in ("failed", "succeeded", "cancelled"), now.error
         assert time.monotonic() < until, now
-        time.sleep(0.1)
+        time.sleep(0.3)
     return now
 
 
@@ -80,7 +80,7 @@ def after_steps(client: openai.OpenAI, job: str, count: int) -> None:
     until = time.monotonic() + 120
     while steps(client, job) < count:
         assert time.monotonic() < until
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def children() -> set[int]:
@@ -184,7 +184,7 @@ def test_examples_that_teach_nothing_fail_the_job_with_the_reason(client: openai
     until = time.monotonic() + 60
     while (job := httpx2.get(f"{address}/api/jobs/{name}").json())["state"] not in ("succeeded", "failed"):
         assert time.monotonic() < until
-        time.sleep(0.1)
+        time.sleep(0.3)
     assert job["result"]["errors"] == []
     assert job["result"]["estimate"]["tokens"] > 0
     assert httpx2.get(f"{address}/api/runs/{job['result']['run']}/preflight").status_code == 200
