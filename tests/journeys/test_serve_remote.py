@@ -283,6 +283,23 @@ def test_an_mcp_host_sees_what_its_groups_see(desk: Path) -> None:
     assert SALARIES in documents_of(asyncio.run(work()))
 
 
+def test_the_configuration_of_the_documentation_works(desk: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    config = json.loads(page.split("```json")[1].split("```")[0])["mcpServers"]["openbook"]
+    command = Path(sys.executable).with_name(Path(config["command"]).name)
+    words = [str(desk) if word == "/home/me/desk" else word for word in config["args"]]
+    kept = {key: value for key, value in os.environ.items() if key.startswith("OPENBOOK_")}
+
+    async def work() -> CallToolResult:
+        parameters = StdioServerParameters(command=str(command), args=words, env=kept, cwd="/")
+        async with Client(parameters) as client:
+            return await client.call_tool("ask", {"question": QUESTION})
+
+    answer = asyncio.run(work())
+    assert not answer.is_error
+    assert answer.structured_content["citations"][0]["document"] == VACATION
+
+
 def test_nothing_but_the_protocol_comes_out_of_stdout(desk: Path) -> None:
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     calls: list[dict[str, Any]] = [

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 
-from openbook.records import Message
+from openbook.answer.generators.fake import ScriptedGenerator
+from openbook.records import Generation, Message, Sampling
+from openbook.seams import Generator
 from openbook.serve import keys
 from openbook.serve.store import open_store
 from tests.serving import desk, first_sentence, running
@@ -193,3 +196,50 @@ def test_when_too_many_wait_the_tool_says_when_to_come_back(tmp_path: Path) -> N
     assert len(refused) == 4
     assert all("\n" not in text for text in refused)
     assert all("24 paid vacation days" in text for failed, text in told if not failed)
+
+
+@pytest.mark.parametrize(
+    ("version", "more"),
+    [
+        ("2025-06-18", {}),
+        (
+            "2026-07-28",
+            {
+                "_meta": {
+                    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                    "io.modelcontextprotocol/clientCapabilities": {},
+                }
+            },
+        ),
+    ],
+)
+def test_a_client_that_goes_away_frees_its_place_in_line(tmp_path: Path, version: str, more: dict[str, Any]) -> None:
+    class Slow(ScriptedGenerator):
+        def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Generation]:
+            for piece in super().stream(messages, sampling):
+                time.sleep(0.1)
+                yield piece
+
+    workspace = desk(tmp_path / "slow", toml="[serve]\nconcurrent = 1\nwaiting = 0\n")
+    slow: Future[Generator] = Future()
+    slow.set_result(Slow(lambda _: "word " * 400))
+    for key in ("", "reader"):
+        workspace.house._loaded[key] = slow
+    question = "How many vacation days does a colleague get?"
+    call = {
+        "jsonrpc": "2.0",
+        "id": 2,
+        "method": "tools/call",
+        "params": {"name": "ask", "arguments": {"question": question}, **more},
+    }
+    headers = {**ACCEPT, "MCP-Protocol-Version": version, "Mcp-Method": "tools/call", "Mcp-Name": "ask"}
+    try:
+        with running(workspace) as url, httpx2.Client(base_url=url) as http:
+            with pytest.raises(httpx2.TimeoutException):
+                http.post("/mcp", json=call, headers=headers, timeout=httpx2.Timeout(10, read=1.5))
+            until = time.monotonic() + 10
+            while http.post("/api/ask", json={"question": question, "model": "extractive"}).status_code != 200:
+                assert time.monotonic() < until, "the answer nobody waits for went on"
+                time.sleep(0.1)
+    finally:
+        workspace.close()
