@@ -186,6 +186,19 @@ def test_follow_ups_stay_in_one_conversation_that_can_be_reopened_and_deleted(
         assert visit.said == []
 
 
+def test_a_conversation_deleted_elsewhere_can_be_begun_anew(browser: Browser, fresh_desk: str) -> None:
+    with opened(browser, fresh_desk) as visit:
+        page = visit.page
+        ask(visit)
+        for one in page.request.get(f"{fresh_desk}/api/conversations").json()["conversations"]:
+            assert page.request.delete(f"{fresh_desk}/api/conversations/{one['id']}").ok
+        ask(visit, "Who approves travel above 900 euros?")
+        assert "no conversation" in page.get_by_role("alert").inner_text()
+        page.get_by_role("button", name="Ask again").click()
+        page.locator(".turn").nth(1).locator(".reply-foot").wait_for()
+        assert "head of finance" in page.locator(".answer-text").nth(1).inner_text()
+
+
 def test_two_ways_of_answering_stand_side_by_side(browser: Browser, url: str) -> None:
     with opened(browser, url) as visit:
         page = visit.page

@@ -63,7 +63,12 @@ async function stream(asked, id, index, column) {
     column.finish(answer);
   } catch (error) {
     if (error.name === "AbortError") column.stopped(written);
-    else column.wrong(error, () => { column.node.closest(".turn").remove(); ask(asked); });
+    else column.wrong(error, () => {
+      if (running) return;
+      column.node.closest(".turn").remove();
+      ask(asked);
+    });
+    if (error.code === "no_such_conversation") talks[index] = null; // deleted in another window: begin anew
   }
   return answer;
 }
