@@ -23,6 +23,7 @@ from openbook.serve.state import Server
 
 ROUTERS = (
     "openai_chat",
+    "openai_embeddings",
     "openai_files",
     "openai_tuning",
     "documents",
