@@ -11,10 +11,12 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio.to_thread
 from fastapi import Request
 
 from openbook.errors import OpenbookError
 from openbook.records import Answer, Arm, Condition, Message
+from openbook.serve import reach
 from openbook.serve.access import Caller
 from openbook.serve.errors import Refused
 
@@ -53,6 +55,8 @@ async def pieces(server: Server, who: Caller, question: Question) -> AsyncGenera
     Close the iterator (contextlib.aclosing) to stop generating: in line it gives up its place, later the model stops
     within a token. Raises Refused (429 with Retry-After when too many wait, 503 when the server stops), OpenbookError.
     """
+    if question.arm in ("tuned", "tuned+rag"):
+        await anyio.to_thread.run_sync(reach.check_adapter, server, who, question.adapter)
     run = _Run(server, who, question, await server.admission.turn(who.id))
     threading.Thread(target=contextvars.copy_context().run, args=(run.answer,), name="openbook-answer").start()
     try:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openbook.errors import AdapterError
 from openbook.files import write_atomic
 from openbook.ingest.plan import Stored
 from openbook.ingest.sources import is_address
@@ -62,6 +63,24 @@ def may_ask(who: Caller, adapter: Adapter) -> bool:
     learned = adapter.manifest.get("library") or {}
     groups = (learned.get("reading") or {}).get("groups") or ()
     return who.all_groups or set(groups) <= set(who.groups)
+
+
+def check_adapter(server: Server, who: Caller, ref: str | None) -> None:
+    """Raise Refused 404 for an adapter (None: the only promoted one) that learned what the caller may not know.
+
+    One that is not there is left to the House, which says so.
+    """
+    try:
+        found = server.house.adapters.get(ref)
+    except AdapterError:
+        return
+    if not may_ask(who, found):
+        raise Refused(
+            404,
+            f"the model {ref!r} does not exist; GET /v1/models lists those that do",
+            code="model_not_found",
+            param="model",
+        )
 
 
 def labels(who: Caller, wanted: Sequence[str]) -> tuple[str, ...]:

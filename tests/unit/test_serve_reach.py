@@ -110,3 +110,13 @@ def test_an_adapter_tells_what_it_learned_so_it_is_for_those_who_may_know(learne
 @pytest.mark.parametrize("name", ["..", ".", "", "../a", "a/b", ".hidden", "a\0b"])
 def test_only_a_plain_name_is_a_folder(tmp_path: Path, name: str) -> None:
     assert reach.folder(tmp_path, name) is None
+
+
+def test_a_hidden_adapter_is_refused_as_a_model_that_does_not_exist(place: Place) -> None:
+    with place.server.house.adapters.reserve("raises") as draft:
+        draft.publish({"library": {"reading": {"groups": ["hr"]}}})
+    with pytest.raises(Refused) as refused:
+        reach.check_adapter(place.server, KEY, "raises")
+    assert (refused.value.status, refused.value.code) == (404, "model_not_found")
+    reach.check_adapter(place.server, replace(KEY, groups=("hr",)), "raises@1")
+    reach.check_adapter(place.server, KEY, "absent")
