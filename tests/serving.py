@@ -1,4 +1,4 @@
-"""A workspace being served over a real socket, for tests: with a scripted model and a fake embedder, or as a process."""
+"""A workspace served over a real socket, for tests: with a scripted model and a fake embedder, or as a process."""
 
 from __future__ import annotations
 
@@ -77,7 +77,13 @@ def running(workspace: Workspace) -> Iterator[str]:
     from openbook.serve.state import Server
 
     bound = _bind("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(Server(workspace)), log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        create_app(Server(workspace)),
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="test-server")
     thread.start()
@@ -94,7 +100,7 @@ def running(workspace: Workspace) -> Iterator[str]:
 class Process:
     """`openbook serve` as a process of its own on a free port, with real models."""
 
-    def __init__(self, folder: Path, *options: str, env: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def __init__(self, folder: Path, *options: str, env: Mapping[str, str] = {}) -> None:
         self.folder = folder
         self.child = subprocess.Popen(
             [sys.executable, "-m", "openbook", "serve", "--port", "0", *options],

@@ -28,6 +28,7 @@ def serve(
     from openbook.serve.access import is_loopback, is_open
     from openbook.serve.app import create_app
     from openbook.serve.state import Server
+    from openbook.serve.stopping import Stoppable
 
     settings = workspace.settings.serve
     server = Server(workspace)
@@ -41,7 +42,7 @@ def serve(
         )
     url = _url(address, number)
     note = workspace.state / FILE
-    running = uvicorn.Server(
+    running = Stoppable(
         uvicorn.Config(
             create_app(server),
             log_level="warning",
@@ -49,7 +50,8 @@ def serve(
             proxy_headers=False,  # access.py says which proxies are believed, and what
             server_header=False,
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
-        )
+        ),
+        server,
     )
     _ = server.house.searcher  # the library is this process's from here on
     _announce(note, url, server.token)
@@ -74,6 +76,7 @@ def _announce(note: Path, url: str, token: str) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    bound: socket.socket | None = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -81,6 +84,8 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
         bound.listen(2048)  # from here on connections wait instead of being refused while the application starts
     except OSError as error:
+        if bound is not None:
+            bound.close()
         raise ServeError(
             f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
         ) from None
