@@ -6,18 +6,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from openbook.serve import access, pages
-from openbook.serve.access import Caller, needs
+from openbook.serve.access import needs
 
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/review")
-def review_page(request: Request, who: Caller = needs("train")) -> HTMLResponse:
+@router.get("/review", dependencies=[needs("train")])
+def review_page(request: Request) -> HTMLResponse:
     """What people said of answers, to be accepted as cases and examples or rejected."""
     return pages.render(request, "review")
 
 
-@router.get("/settings")
-def settings_page(request: Request, who: Caller = needs("admin")) -> HTMLResponse:
+@router.get("/settings", dependencies=[needs("admin")])
+def settings_page(request: Request) -> HTMLResponse:
     """What doctor finds, models, settings, keys."""
     return pages.render(request, "settings", scopes=access.SCOPES)

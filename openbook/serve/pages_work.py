@@ -21,14 +21,14 @@ _NOT_HERE = frozenset({"own_probes", "device", "dtype", "threads"})
 """Settings that are the business of whoever runs the machine."""
 
 
-@router.get("/library")
-def library_page(request: Request, who: Caller = needs("search")) -> HTMLResponse:
+@router.get("/library", dependencies=[needs("search")])
+def library_page(request: Request) -> HTMLResponse:
     """Documents: bring them in, look at them, take them out, go back."""
     return pages.render(request, "library")
 
 
-@router.get("/train")
-def train_page(request: Request, server: Here, who: Caller = needs("train")) -> HTMLResponse:
+@router.get("/train", dependencies=[needs("train")])
+def train_page(request: Request, server: Here) -> HTMLResponse:
     """Examples, their check, training, adapters."""
     settings = _settings(server)
     return pages.render(
@@ -39,8 +39,8 @@ def train_page(request: Request, server: Here, who: Caller = needs("train")) -> 
     )
 
 
-@router.get("/compare")
-def compare_page(request: Request, who: Caller = needs("train")) -> HTMLResponse:
+@router.get("/compare", dependencies=[needs("train")])
+def compare_page(request: Request) -> HTMLResponse:
     """Cases, a comparison's progress, reports."""
     return pages.render(request, "compare")
 

@@ -3,7 +3,7 @@
 import { api, el, show, when } from "./app.js";
 import { $, Files, droppable, empty, following, going, table } from "./work.js";
 
-const files = new Files($("list"), { none: "No files of your own yet. One case a line: {\"question\": …, \"answer\": …}" });
+const files = new Files($("list"), { purpose: "evals", none: "No files of your own yet. One case a line: {\"question\": …, \"answer\": …}" });
 const PLAIN = { base: "The model alone", rag: "With your documents", tuned: "Trained on your examples", "tuned+rag": "Trained, with your documents" };
 
 async function arms() {

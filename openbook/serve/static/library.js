@@ -139,8 +139,9 @@ async function sync(targets, more = {}) {
 async function sources() {
   const { sources: found, may } = await api("/api/sources");
   const known = found.filter((one) => one.kind !== "upload");
-  show($("sources"), known.length ? known.map((one) => el("div", { class: "source-line" }, el("div", {}, el("div", {}, one.source), el("div", { class: "muted small" }, `${count(one.documents, "document")} · ${when(one.synced_at)}`)),
-    el("button", { class: "button small", type: "button", aria: { label: `Sync ${one.source} again` }, onclick: () => sync([one.source]) }, "Sync again"))) : el("p", { class: "muted small" }, "A synced folder keeps its place: what changes or goes there, changes and goes here with the next sync."));
+  const line = (one) => el("div", { class: "source-line" }, el("div", {}, el("div", {}, one.source), el("div", { class: "muted small" }, `${count(one.documents, "document")} · ${when(one.synced_at)}`)),
+    el("button", { class: "button small", type: "button", aria: { label: `Sync ${one.source} again` }, onclick: () => sync([one.source]) }, "Sync again"));
+  show($("sources"), known.slice(0, 3).map(line), known.length > 3 && el("details", { class: "more" }, el("summary", {}, `${known.length - 3} more`), el("div", { class: "stack" }, known.slice(3).map(line))), !known.length && el("p", { class: "muted small" }, "A synced folder keeps its place: what changes or goes there, changes and goes here with the next sync."));
   show($("folders"), may.folders.map((one) => el("option", { value: one })));
   $("target-field").hidden = !(may.any_path || may.folders.length || may.web);
   if ($("target-field").hidden && !known.length) show($("sources"), el("p", { class: "muted small" }, "No folder of the server may be synced from here. Its operator can allow some with serve.folders in openbook.toml."));
@@ -153,7 +154,7 @@ async function versions() {
   if (!found.length) return show($("versions"), el("p", { class: "muted" }, "None yet."));
   const rows = found.slice(0, 50).map((one) => [
     { node: ["Version ", String(one.version), one.current ? [" ", el("span", { class: "badge ok" }, "now")] : ""] },
-    when(one.committed_at), one.documents.toLocaleString(), { node: el("span", { class: "break" }, one.note) },
+    when(one.committed_at), one.documents.toLocaleString(), { node: one.note ? el("span", { class: "break" }, one.note) : "" },
     { node: one.current || !may ? "" : el("button", { class: "button small", type: "button", aria: { label: `Go back to version ${one.version}` }, onclick: () => restore(one) }, "Go back") },
   ]);
   show($("versions"), table(["Version", "Made", ["Documents", "number"], "What happened", ["", "actions"]], rows, { caption: "Versions of the library" }));

@@ -39,7 +39,7 @@ function waiting(one) {
   const answer = el("textarea", { rows: "3", maxlength: "20000", value: one.suggested });
   const more = el("small", {});
   const radio = (value, label, checked) => el("label", {}, el("input", { type: "radio", name: `as-${one.id}`, value, checked, onchange: say }), label);
-  const kind = el("fieldset", {}, el("legend", { class: "visually-hidden" }, "Accept as"), el("div", { class: "segmented" }, radio("case", "Case", true), radio("example", "Example", false)));
+  const kind = el("fieldset", { class: "bare" }, el("legend", { class: "visually-hidden" }, "Accept as"), el("div", { class: "segmented" }, radio("case", "Case", true), radio("example", "Example", false)));
   const name = el("span", {});
   const wrong = el("p", { class: "notice bad", role: "alert", hidden: true });
   const chosen = () => kind.querySelector(":checked").value;

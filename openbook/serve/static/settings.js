@@ -78,7 +78,7 @@ function row(one, kept) {
   const field = choices ? el("select", given, one.nullable ? el("option", { value: "" }, "by itself") : null, choices.map((each) => el("option", { value: each }, each)))
     : was.length > 60 || one.key === "answer.instructions" ? el("textarea", { ...given, rows: "3" }) : el("input", { ...given, inputmode: ["integer", "number"].includes(one.type) ? "decimal" : null, autocomplete: "off", placeholder: one.nullable ? "by itself" : null });
   field.value = kept.get(one.key) ?? was;
-  const bounds = [one.minimum !== null && `from ${one.minimum}`, one.exclusiveMinimum !== null && `above ${one.exclusiveMinimum}`, one.maximum !== null && `to ${one.maximum}`, one.exclusiveMaximum !== null && `below ${one.exclusiveMaximum}`].filter(Boolean).join(", ");
+  const bounds = [one.minimum !== null && `from ${one.minimum}`, one.exclusiveMinimum !== null && `above ${one.exclusiveMinimum}`, one.maximum !== null && `to ${one.maximum}`, one.exclusiveMaximum !== null && `below ${one.exclusiveMaximum}`].filter(Boolean).join(" ");
   const usual = written(one, one.default);
   return el("div", { class: "setting" }, el("div", {}, el("label", { for: id }, one.key.split(".")[1].replaceAll("_", " ")),
     el("p", { class: "muted small", id: `${id}-says` }, [one.description, one.type === "array" && "Separated by commas.", bounds && `${bounds[0].toUpperCase()}${bounds.slice(1)}.`, usual !== was && `Usually ${usual || "empty"}.`].filter(Boolean).join(" "), one.here_only ? " Set in openbook.toml by whoever runs the server." : ""),

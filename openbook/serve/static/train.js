@@ -3,7 +3,7 @@
 import { api, confirmed, count, el, show, toast, when } from "./app.js";
 import { $, Files, chart, droppable, empty, fact, facts, figure, following, going, seconds, table } from "./work.js";
 
-const files = new Files($("list"), { none: "No files yet. One example a line: {\"messages\": [{\"role\": \"user\", …}, {\"role\": \"assistant\", …}]}" });
+const files = new Files($("list"), { purpose: "fine-tune", none: "No files yet. One example a line: {\"messages\": [{\"role\": \"user\", …}, {\"role\": \"assistant\", …}]}" });
 
 function order() {
   const settings = {};

@@ -93,7 +93,7 @@ export function table(columns, rows, { caption, label } = {}) {
       el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))));
 }
 
-export const empty = (title, text, ...more) => el("div", { class: "card flat empty" }, el("h3", {}, title), el("p", { class: "muted" }, text), ...more);
+export const empty = (title, text, ...more) => el("div", { class: "card flat empty" }, el("p", {}, el("strong", {}, title)), el("p", { class: "muted" }, text), ...more);
 export const fact = (name, value) => (value === null || value === undefined || value === "" ? null : [el("dt", {}, name), el("dd", {}, value)]);
 export const facts = (...pairs) => el("dl", { class: "facts" }, pairs.filter(Boolean).flat());
 export const seconds = (value) => (value < 90 ? `${Math.round(value)} s` : value < 5400 ? `${Math.round(value / 60)} min` : `${(value / 3600).toFixed(1)} h`);
@@ -101,19 +101,19 @@ export const figure = (value) => (typeof value !== "number" ? String(value) : Ma
 
 // The caller's files of /v1/files as a list of boxes; chosen() gives the ids that are ticked.
 export class Files {
-  constructor(place, { none, changed = () => {} }) {
-    Object.assign(this, { place, none, changed, list: [], ticked: new Set() });
+  constructor(place, { none, purpose, changed = () => {} }) {
+    Object.assign(this, { place, none, purpose, changed, list: [], ticked: new Set() });
   }
 
   async load() {
-    this.list = (await api("/v1/files?purpose=fine-tune")).data;
+    this.list = (await api(`/v1/files?purpose=${this.purpose}`)).data;
     this.draw();
   }
 
   async take(files) {
     for (const file of files) {
       const body = new FormData();
-      body.append("purpose", "fine-tune");
+      body.append("purpose", this.purpose);
       body.append("file", file, file.name);
       const made = await api("/v1/files", { body }).catch(() => null);
       if (made) this.ticked.add(made.id);
