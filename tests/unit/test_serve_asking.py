@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,17 +11,22 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from pathlib import Path
 
+import httpx2
 import pytest
+import uvicorn
 
 from openbook.answer.generators.fake import ScriptedGenerator
 from openbook.errors import UsageError
 from openbook.records import Answer, Generation, Message, Sampling
 from openbook.seams import Generator
 from openbook.serve.access import OPEN, Caller
+from openbook.serve.app import create_app
 from openbook.serve.asking import Question, pieces, whole
 from openbook.serve.errors import Refused
+from openbook.serve.run import _bind
 from openbook.serve.state import Server
-from tests.serving import desk
+from openbook.serve.stopping import Stoppable
+from tests.serving import desk, running
 
 LONG = " ".join(f"word{n}" for n in range(400))
 
@@ -168,3 +174,45 @@ def test_an_asker_sees_only_what_its_groups_may(server: Server) -> None:
         assert "98,000" not in (await whole(server, caller("a"), question)).text
 
     asyncio.run(work())
+
+
+def test_told_to_stop_a_listening_server_ends_the_answer_refuses_the_next_and_leaves(
+    server: Server, slow: Slow
+) -> None:
+    bound = _bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}/api/ask"
+    listening = Stoppable(uvicorn.Config(create_app(server), log_level="warning"), server)
+    thread = threading.Thread(target=listening.run, kwargs={"sockets": [bound]})
+    thread.start()
+    while not listening.started:
+        time.sleep(0.01)
+    found: list[httpx2.Response] = []
+    order = {"question": "Say something long.", "model": "base"}
+    asker = threading.Thread(target=lambda: found.append(httpx2.post(url, json=order, timeout=30)))
+    asker.start()
+    while not server.admission.running:
+        time.sleep(0.01)
+    listening.handle_exit(signal.SIGTERM, None)
+    while not server.admission.stopping:
+        time.sleep(0.01)
+    refused = httpx2.post(url, json=order, timeout=30)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    slow.may.release(10_000)
+    asker.join(30)
+    thread.join(30)
+    assert found[0].status_code == 200
+    assert found[0].json()["answer"].startswith("word0 word1")
+    assert not thread.is_alive()
+
+
+def test_a_client_that_hangs_up_stops_the_model_also_where_the_answer_comes_in_one_piece(
+    server: Server, slow: Slow
+) -> None:
+    with running(server.workspace) as url, httpx2.Client(timeout=1) as client:
+        slow.may.release()
+        with pytest.raises(httpx2.ReadTimeout):
+            client.post(f"{url}/api/ask", json={"question": "Say something long.", "model": "base"})
+        slow.may.release(2)
+        assert slow.ended.wait(5)
+        assert slow.said <= 4
