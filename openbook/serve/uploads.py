@@ -38,6 +38,8 @@ SOURCE = "upload:"
 _STEP, _STEPS = 120, 8
 """Characters of one step of a name, and steps."""
 _PIECE = 1 << 20
+_GRACE = 3600
+"""Seconds in which a file has been written and its job is in line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +128,22 @@ def sweep(server: Server) -> None:
     home = _home(server)
     if not home.is_dir():
         return
+    # What may go is listed before what is used, and younger files are left alone: others are uploaded meanwhile.
+    settled = time.time() - _GRACE
+    old = [path for path in home.iterdir() if _written(path) < settled]
+    lying = {path.stem for path in old if path.name.startswith("file-") and path.suffix != ".part"}
     with server.store.connect() as db:
+        rows = set(db.execute(sa.select(FILES.c.id).where(FILES.c.purpose == DOCUMENT)).scalars())
         waiting = db.execute(
             sa.select(JOBS.c.args).where(JOBS.c.kind == "upload", JOBS.c.state.in_(("queued", "running", "paused")))
         ).scalars()
         used = {one["id"] for args in waiting for one in args["files"]}
         used |= set(db.execute(sa.select(FILES.c.id).where(FILES.c.purpose != DOCUMENT)).scalars())
-        rows = set(db.execute(sa.select(FILES.c.id).where(FILES.c.purpose == DOCUMENT)).scalars())
     used |= _spoken_of(server)
-    lying = {path.stem for path in home.iterdir() if path.name.startswith("file-")}
     forget(server, (rows | lying) - used)
-    for part in home.glob("*.part"):
-        part.unlink(missing_ok=True)
+    for part in old:
+        if part.suffix == ".part":
+            part.unlink(missing_ok=True)
 
 
 def cleaned(name: str) -> str:
@@ -204,6 +210,14 @@ def _suffix(name: str, head: bytes) -> str:
         return ""
     looks_binary = detect.is_binary(head) or head.lstrip()[:5] == b"%PDF-" or head[:4] == b"PK\x03\x04"
     return "" if suffix in INLINE and looks_binary else suffix
+
+
+def _written(path: Path) -> float:
+    """When a file was written, unix seconds; one that has just gone is young."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def _slug(name: str) -> str:

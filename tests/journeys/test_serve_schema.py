@@ -18,8 +18,8 @@ from openbook.serve import keys
 from openbook.serve.store import open_store
 from tests.serving import desk, running
 
-EXAMPLES = 12
-"""Requests of each operation."""
+EXAMPLES = 6
+"""Requests of each operation and mode."""
 LONG_WORK = ("/api/training", "/api/training/preflight", "/api/compare", "/v1/fine_tuning/jobs")
 """Begin work that takes a language model; their own tests send them."""
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)

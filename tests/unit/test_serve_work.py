@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -182,6 +183,11 @@ def test_what_a_killed_server_left_half_is_swept_and_the_rest_stays(server: Serv
     before = originals(server)
     uploads.keep(server, Sent("orphan.md").file, "orphan.md")
     (server.workspace.state / "uploads" / "file-00.part").write_bytes(b"half")
+    left = originals(server)
+    uploads.sweep(server)
+    assert originals(server) == left, "an upload on its way was swept"
+    for path in (server.workspace.state / "uploads").iterdir():
+        os.utime(path, (1, 1))
     uploads.sweep(server)
     assert originals(server) == before
     assert uploads.find(server, kept.id, OPEN).name == "train.jsonl"
