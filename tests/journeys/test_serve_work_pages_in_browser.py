@@ -276,3 +276,16 @@ def test_a_new_key_is_shown_once_and_opens_what_it_may(browser: Browser, url: st
         assert secret.inner_text() not in json.dumps(made)
         page.get_by_role("button", name="Done").click()
         assert page.locator("#secret").count() == 0
+
+
+def test_a_report_is_read_on_the_page_under_its_own_policy(browser: Browser, url: str, folder: Path) -> None:
+    home = folder / ".openbook" / "reports" / "r-1"
+    home.mkdir(parents=True)
+    told = {"id": "r-1", "title": "Vacation", "verdict": "Documents win.", "arms": [{"name": "base"}, {"name": "rag"}]}
+    (home / "report.json").write_text(json.dumps(told))
+    (home / "report.html").write_text("<!doctype html><html lang=en><title>Report</title><h1>Documents win by far</h1>")
+    with opened(browser, f"{url}/compare") as visit:
+        page = visit.page
+        assert "base, rag" in page.locator("#reports").inner_text()
+        page.get_by_role("button", name="Vacation", exact=True).click()
+        page.frame_locator("#report iframe").get_by_role("heading", name="Documents win by far").wait_for()
