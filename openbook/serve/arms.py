@@ -8,7 +8,6 @@ from typing import Any
 from openbook.assemble import EXTRACTIVE
 from openbook.errors import OpenbookError
 from openbook.records import Arm
-from openbook.serve.errors import Refused
 from openbook.serve.state import Server
 
 
@@ -45,14 +44,6 @@ def listed(server: Server) -> list[Way]:
             found.append(Way(f"{ref}+rag", f"{ref} with your documents", "tuned+rag", ref, why))
             found.append(Way(ref, f"{ref} alone", "tuned", ref, why))
     return found
-
-
-def of(server: Server, model: str) -> tuple[Arm, str | None]:
-    """The arm and adapter of an id. Raises Refused 404."""
-    for way in listed(server):
-        if way.id == model:
-            return way.arm, way.adapter
-    raise Refused(404, f"no model {model!r}; GET /api/arms lists them", code="model_not_found", param="model")
 
 
 def _refused(server: Server, ref: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field
 from openbook.errors import OpenbookError
 from openbook.records import Answer, Message
 from openbook.retrieve.where import parse
-from openbook.serve import arms, asking, errors, history
+from openbook.serve import arms, asking, errors, history, openai_models
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.shapes import Arms, Asked, Conversations, Deleted, Order, Reply, Talk, Text, Where
@@ -72,7 +72,7 @@ def list_arms(server: Here) -> Any:
 )
 async def ask(request: Request, order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
     """An answer with checked citations from the documents the caller may see."""
-    arm, adapter = await anyio.to_thread.run_sync(arms.of, server, order.model)
+    arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, order.model)
     turns = await anyio.to_thread.run_sync(history.turns, server, who, order.conversation)
     question = asking.Question(
         order.question,

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from openbook.errors import OpenbookError
 from openbook.records import Answer, Case, Citation
-from openbook.serve import arms, asking, errors, history, pages, suggesting, visible, work
+from openbook.serve import arms, asking, errors, history, openai_models, pages, suggesting, visible, work
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server, server_of
@@ -63,7 +63,7 @@ async def asked(
     try:
         if not turn["question"]:
             raise Refused(400, "write a question first")
-        arm, adapter = await anyio.to_thread.run_sync(arms.of, server, model)
+        arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, model)
         told = await anyio.to_thread.run_sync(history.turns, server, who, conversation or None)
         answer = await asking.whole(server, who, asking.Question(turn["question"], arm, adapter, told))
         kept = await anyio.to_thread.run_sync(
