@@ -371,6 +371,8 @@ def _reachable(url: str) -> str:
 
 
 def _alive(pid: int) -> bool:
+    if pid <= 0:  # means a group of processes
+        return False
     try:
         os.kill(pid, 0)
     except PermissionError:

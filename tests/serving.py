@@ -73,12 +73,13 @@ def running(workspace: Workspace) -> Iterator[str]:
     import uvicorn
 
     from openbook.serve.app import create_app
-    from openbook.serve.run import _bind
+    from openbook.serve.run import FILE, _announce, _bind
     from openbook.serve.state import Server
 
-    bound = _bind("127.0.0.1", 0)
+    bound, here = _bind("127.0.0.1", 0), Server(workspace)
+    url, note = f"http://127.0.0.1:{bound.getsockname()[1]}", workspace.state / FILE
     config = uvicorn.Config(
-        create_app(Server(workspace)),
+        create_app(here),
         log_level="warning",
         proxy_headers=False,
         server_header=False,
@@ -91,8 +92,10 @@ def running(workspace: Workspace) -> Iterator[str]:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        _announce(note, url, here.token)
+        yield url
     finally:
+        note.unlink(missing_ok=True)
         server.should_exit = True
         thread.join(30)
 
