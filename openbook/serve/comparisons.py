@@ -14,7 +14,6 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from openbook.errors import CompareError
-from openbook.extras import need
 from openbook.records import PUBLIC, CaseKind
 from openbook.serve import reach, tasks, training, workers
 from openbook.serve.access import Caller, needs
@@ -75,8 +74,6 @@ def compare(order: CompareOrder, server: Here, who: Caller = needs("train")) -> 
     """Compare base, rag, tuned and tuned+rag on the same cases, made from the library where none are given: a job."""
     from openbook import reporting
 
-    for package in ("jinja2", "matplotlib", "sklearn", "scipy", "statsmodels"):
-        need(package, extra="compare", purpose="comparing")
     training.refuse_code(order.task)
     plain = order.model_dump()
     files = {name: [training.file_of(server, who, key, name) for key in plain.pop(name)] for name in _FILES}

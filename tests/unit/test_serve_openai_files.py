@@ -136,7 +136,7 @@ def test_the_id_of_a_tuned_model_names_its_adapter(model: str) -> None:
     [{"arms": ["fast"]}, {"primary": "luck"}, {"tuned": ["tone"]}, {"cases": ["file-1"]}, {"task": "os:system"}],
 )
 def test_a_wrong_comparison_is_refused_before_anything_runs(address: str, order: dict[str, object]) -> None:
-    answer = httpx2.post(f"{address}/api/compare", json=order)
+    answer = httpx2.post(f"{address}/api/compare", json=order, timeout=60)
     assert answer.status_code in (400, 404)
     assert httpx2.get(f"{address}/api/jobs", params={"kind": "compare"}).json()["jobs"] == []
 
