@@ -245,12 +245,13 @@ def documents(folder: Path, files: int, sections: int, *, called: str = "doc") -
 
 def library(workspace: Path) -> int:
     """A workspace with about 10,000 chunks, synced once; how many it has."""
-    if not (workspace / ".openbook" / "library" / "catalog.db").exists():
+    if not (workspace / "documents").exists():
         with openbook(workspace):
             pass
         documents(workspace / "documents", 100, 100)
-        command = [sys.executable, "-m", "openbook", "sync", "documents"]
-        subprocess.run(command, cwd=workspace, check=True, stdout=subprocess.DEVNULL)
+    # Does nothing where it is done; goes on where it was stopped.
+    command = [sys.executable, "-m", "openbook", "sync", "documents"]
+    subprocess.run(command, cwd=workspace, check=True, stdout=subprocess.DEVNULL)
     listed = subprocess.run(
         [sys.executable, "-m", "openbook", "documents", "--json"], cwd=workspace, check=True, stdout=subprocess.PIPE
     )
