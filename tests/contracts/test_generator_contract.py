@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from openbook.answer.generators.batched import BatchedGenerator
 from openbook.answer.generators.endpoint import EndpointGenerator
 from openbook.answer.generators.fake import ScriptedGenerator
 from openbook.answer.generators.openvino import OpenVINOGenerator
-from openbook.errors import ModelError, PromptTooLong
+from openbook.errors import ModelError, PromptTooLong, UsageError
 from openbook.records import Generation, Message, Sampling
 from openbook.settings import Endpoint
 from tests.servers import ChatServer
@@ -120,6 +121,25 @@ def test_a_stop_string_ends_the_answer_and_is_never_shown(generator: seams.Gener
     pieces, end = ask(generator, Sampling(max_tokens=40, stop=("\x00never", stop)))
     assert end.finish == "stop"
     assert "".join(pieces) == whole.text[: whole.text.index(stop)]
+
+
+def test_a_json_schema_shapes_the_answer(generator: seams.Generator) -> None:
+    if isinstance(generator, ScriptedGenerator | EndpointGenerator):
+        pytest.skip("says what it is told; what it hands on is tested in test_generators_endpoint.py")
+    turns = [Message("user", "How many days has a week? Answer in JSON.")]
+    shape = {"type": "object", "properties": {"days": {"type": "integer", "maximum": 99}}, "required": ["days"]}
+    schema = json.dumps({**shape, "additionalProperties": False})
+    *pieces, _ = generator.stream(turns, Sampling(max_tokens=40, json_schema=schema))
+    assert list(json.loads("".join(map(str, pieces)))) == ["days"]
+
+
+def test_a_schema_that_cannot_be_followed_is_refused_and_the_next_answer_is_whole(generator: seams.Generator) -> None:
+    if isinstance(generator, ScriptedGenerator | EndpointGenerator):
+        pytest.skip("knows no schema")
+    expected, _ = ask(generator)
+    with pytest.raises(UsageError, match="cannot be followed"):
+        list(generator.stream(TURNS, Sampling(max_tokens=40, json_schema='{"type": "nonsense"}')))
+    assert alike(generator, ask(generator)[0], expected)
 
 
 def test_closing_the_iterator_cancels_and_the_next_answer_is_whole(generator: seams.Generator) -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Literal
 
+from openbook.answer.generators import schemas
 from openbook.answer.generators.openvino import UNFOLLOWABLE, reason, rendered
 from openbook.answer.generators.pieces import check_fits, shown
 from openbook.errors import ModelError, UsageError
@@ -74,10 +75,12 @@ class BatchedGenerator:
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Generation]:
         """Yield pieces of whole characters, then one Generation.
 
-        Raises PromptTooLong at once when prompt and answer exceed the context, and ModelError after close().
+        Raises UsageError at once for a schema that cannot be followed, PromptTooLong when prompt and answer exceed the
+        context, and ModelError after close().
         """
         if self._closed:
             raise ModelError(f"model {self.name!r} is closed; make a new generator")
+        schemas.check(sampling.json_schema)
         prompt = self._encode(self.render(messages))
         check_fits(len(prompt), sampling, name=self.name, context=self.context)
         run = _Run(self, prompt, sampling)

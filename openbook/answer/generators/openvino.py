@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
+from openbook.answer.generators import schemas
 from openbook.answer.generators.pieces import check_fits, shown
 from openbook.errors import ModelError, UsageError
 from openbook.prompt import transcript
@@ -77,10 +78,12 @@ class OpenVINOGenerator:
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Generation]:
         """Yield pieces of whole characters, then one Generation.
 
-        Raises PromptTooLong at once when prompt and answer exceed the context, and ModelError after close().
+        Raises UsageError at once for a schema that cannot be followed, PromptTooLong when prompt and answer exceed the
+        context, and ModelError after close().
         """
         if self._pipeline is None:
             raise ModelError(f"model {self.name!r} is closed; make a new generator")
+        schemas.check(sampling.json_schema)
         prompt = self._encode(self.render(messages))
         check_fits(prompt.get_size(), sampling, name=self.name, context=self.context)
         return self._pieces(prompt, sampling)
