@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from openbook import provenance
 from openbook.errors import OpenbookError
-from openbook.serve import errors, limits, pages
+from openbook.serve import api_page, errors, limits, pages
 from openbook.serve.errors import Refused
 from openbook.serve.meters import Watch
 from openbook.serve.shapes import ErrorBody
@@ -65,7 +65,7 @@ def create_app(server: Server) -> FastAPI:
     app = FastAPI(
         title="Openbook",
         version=provenance.version(),
-        description="Ask your own documents. Keys go in the header `Authorization: Bearer ...`.",
+        description="Ask your own documents. A key goes in the header Authorization: Bearer KEY.",
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -78,6 +78,7 @@ def create_app(server: Server) -> FastAPI:
     app.state.server = server
     for name in ROUTERS:
         app.include_router(importlib.import_module(f"openbook.serve.{name}").router)
+    api_page.secure(app)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(OpenbookError, _failed)
     app.add_exception_handler(HTTPException, _http)
