@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from openbook.serve import access, pages
+from openbook.serve import pages
 from openbook.serve.access import needs
+from openbook.serve.keys import SCOPES
 
 router = APIRouter(include_in_schema=False)
 
@@ -20,4 +21,4 @@ def review_page(request: Request) -> HTMLResponse:
 @router.get("/settings", dependencies=[needs("admin")])
 def settings_page(request: Request) -> HTMLResponse:
     """What doctor finds, models, settings, keys."""
-    return pages.render(request, "settings", scopes=access.SCOPES)
+    return pages.render(request, "settings", scopes=SCOPES)
