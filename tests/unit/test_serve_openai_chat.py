@@ -263,7 +263,7 @@ def test_texts_are_embedded_as_the_library_embeds_them(client: openai.OpenAI, wo
     texts = ["vacation days", "travel"]
     expected = workspace.house.embedder.embed(texts, kind="document")
     for form in ({}, {"encoding_format": "float"}, {"dimensions": expected.shape[1]}):
-        found = client.embeddings.create(model=embedder, input=texts, **form)  # type: ignore[arg-type]
+        found = client.embeddings.create(model=embedder, input=texts, **form)
         assert [one.index for one in found.data] == [0, 1]
         for row, one in zip(expected, found.data, strict=True):
             assert one.embedding == pytest.approx(row.tolist())

@@ -61,8 +61,8 @@ def _check(schema: Any, whole: Any, place: str, depth: int) -> None:
             raise _cannot(place, f"has {name!r} that are no object")
         for key, one in inner.items():
             _check(one, whole, f"{place}/{name}/{key}", depth + 1)
-    choices = schema.get("anyOf", [{}])
-    if not isinstance(choices, list) or not choices:
+    choices = schema.get("anyOf", [])
+    if not isinstance(choices, list) or (not choices and "anyOf" in schema):
         raise _cannot(place, "has an empty anyOf")
     for number, one in enumerate(choices):
         _check(one, whole, f"{place}/anyOf/{number}", depth + 1)
