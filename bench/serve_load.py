@@ -243,12 +243,12 @@ def documents(folder: Path, files: int, sections: int, *, called: str = "doc") -
         (folder / f"{called}-{one}.md").write_text(f"# {called} {one}\n\n" + "\n".join(parts), encoding="utf-8")
 
 
-def library(workspace: Path) -> int:
-    """A workspace with about 10,000 chunks, synced once; how many it has."""
+def library(workspace: Path, files: int = 100) -> int:
+    """A workspace with about 100 chunks of each of so many files, synced once; how many it has."""
     if not (workspace / "documents").exists():
         with openbook(workspace):
             pass
-        documents(workspace / "documents", 100, 100)
+        documents(workspace / "documents", files, 100)
     # Does nothing where it is done; goes on where it was stopped.
     command = [sys.executable, "-m", "openbook", "sync", "documents"]
     subprocess.run(command, cwd=workspace, check=True, stdout=subprocess.DEVNULL)
@@ -297,7 +297,7 @@ def measure_search(
 
 def run_search(given: argparse.Namespace) -> None:
     """Openbook and txtai's API over the same texts."""
-    chunks = library(given.workspace)
+    chunks = library(given.workspace, given.library)
     rows: list[dict[str, Any]] = []
     with openbook(given.workspace) as served:
         rows += measure_search(served, "openbook", find, given.requests, (1, 4))
@@ -305,7 +305,7 @@ def run_search(given: argparse.Namespace) -> None:
         port = free_port()
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "texts.json").write_text(
-                json.dumps([text(("doc", one, at), 90) for one in range(100) for at in range(100)])
+                json.dumps([text(("doc", one, at), 90) for one in range(given.library) for at in range(100)])
             )
             Path(folder, "app.yml").write_text(
                 f"writable: true\nembeddings:\n  path: {given.hf_embedder}\n  hybrid: true\n  content: true\n"
@@ -327,7 +327,7 @@ def run_search(given: argparse.Namespace) -> None:
 
 def run_sync(given: argparse.Namespace) -> None:
     """Searches of one asker without a sync, then while one runs, then without again."""
-    chunks = library(given.workspace)
+    chunks = library(given.workspace, given.library)
     fresh = given.workspace / f"fresh-{time.time_ns()}"
     documents(fresh, given.files, 100, called=fresh.name)
     took: dict[str, list[float]] = {"idle": [], "while a sync runs": [], "idle again": []}
@@ -383,7 +383,7 @@ def resident(pid: int) -> int:
 
 def run_memory(given: argparse.Namespace) -> None:
     """Searches by eight askers with an answer after every hundred, and memory after each tenth of them."""
-    library(given.workspace)
+    library(given.workspace, given.library)
     tenth, rows = given.requests // 10, list[tuple[int, float]]()
     with openbook(given.workspace, model=given.model, native=given.native) as served:
 
@@ -423,6 +423,7 @@ def main() -> None:
             kind.add_argument("--transformers", default="", help="a Python that has transformers[serving]")
             kind.add_argument("--hf", default="", help="the same weights as a transformers folder")
         else:
+            kind.add_argument("--library", type=int, default=100, help="hundreds of chunks in the library")
             kind.add_argument("--requests", type=int, default=10_000 if name == "memory" else 1000)
         if name == "search":
             kind.add_argument("--txtai", default="", help="a Python that has txtai[api]")
