@@ -125,7 +125,7 @@ def test_a_stop_string_ends_the_answer_and_is_never_shown(generator: seams.Gener
 
 def test_a_json_schema_shapes_the_answer(generator: seams.Generator) -> None:
     if isinstance(generator, ScriptedGenerator | EndpointGenerator):
-        pytest.skip("says what it is told; what it hands on is tested in test_generators_endpoint.py")
+        pytest.skip("says what it is told; what it hands on is tested in test_generators_endpoint_schema.py")
     turns = [Message("user", "How many days has a week? Answer in JSON.")]
     shape = {"type": "object", "properties": {"days": {"type": "integer", "maximum": 99}}, "required": ["days"]}
     schema = json.dumps({**shape, "additionalProperties": False})
