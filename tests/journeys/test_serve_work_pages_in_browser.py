@@ -63,7 +63,7 @@ def opened(browser: Browser, address: str, **context: Any) -> Visit:
 def ended(page: Page) -> str:
     """Wait for the newest job on the page; how it ended."""
     card = page.locator(".job").first
-    card.locator("xpath=self::*[@data-state='succeeded' or @data-state='failed' or @data-state='cancelled']").wait_for()
+    page.locator(".job[data-told]").first.wait_for()
     return str(card.get_attribute("data-state"))
 
 

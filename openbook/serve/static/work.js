@@ -61,6 +61,7 @@ export function following(place, first, { title, pausable = false, ended = () =>
     state(now.state);
     if (now.error) body.append(el("p", { class: "notice bad", role: "alert" }, now.error));
     await ended(now, body);
+    card.dataset.told = "yes"; // all that came of it stands on the page
     return now;
   });
   done.catch((error) => toast(error.message, "bad"));
