@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import mimetypes
+import socket
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from openbook import provenance
 from openbook.errors import ReadError
 
 if TYPE_CHECKING:
-    import socket
-
     import requests
 
 MAX_REDIRECTS = 5
@@ -89,28 +88,43 @@ def is_public(address: str) -> bool:
 
 
 def _guard(session: requests.Session) -> None:
-    """Have every connection of a session look where it leads, once it stands and before anything is asked.
+    """Have every connection of a session look where it leads: before it is made, and once it stands.
 
-    Looking at the name beforehand would not do: it may mean another address a moment later.
+    Looking at the name beforehand alone would not do: it may mean another address a moment later.
     """
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+    def foreign() -> ReadError:
+        return ReadError(
+            "it is not on the public network, or redirects to what is not; sync it from the command line instead"
+        )
+
+    def look(connection: HTTPConnection) -> None:
+        """Before: what answers, what does not, and what there is no name for must not be told apart."""
+        try:
+            found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise foreign() from None
+        if not all(is_public(str(one[4][0])) for one in found):
+            raise foreign()
+
     def checked(sock: socket.socket) -> socket.socket:
+        """After: by then the name may have meant another address."""
         if not is_public(str(sock.getpeername()[0])):
             sock.close()
-            raise ReadError(
-                "it is not on the public network, or redirects to what is not; sync it from the command line instead"
-            )
+            raise foreign()
         return sock
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
+            look(self)
             return checked(super()._new_conn())
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
+            look(self)
             return checked(super()._new_conn())
 
     class PlainPool(HTTPConnectionPool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,14 +56,7 @@ def test_a_redirect_into_this_network_is_not_followed(
     inside: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first hop is let through, as a public one would be; the guard looks again at the second."""
-    seen = 0
-
-    def first_only(address: str) -> bool:
-        nonlocal seen
-        seen += 1
-        return seen == 1
-
-    monkeypatch.setattr(web, "is_public", first_only)
+    monkeypatch.setattr(web, "is_public", lambda _: not _Inside.asked)
     with pytest.raises(ReadError, match="not on the public network"):
         web.fetch(f"http://127.0.0.1:{inside}/away", tmp_path, max_bytes=1000, public_only=True)
     assert _Inside.asked == ["/away"]
@@ -96,3 +90,25 @@ def test_public_is_what_everybody_can_reach(address: str, public: bool) -> None:
 
 def test_the_command_line_still_reads_the_intranet(inside: int, tmp_path: Path) -> None:
     assert web.fetch(f"http://127.0.0.1:{inside}/away", tmp_path, max_bytes=1000).read_bytes().startswith(b"the pass")
+
+
+def test_ports_and_names_of_this_network_cannot_be_told_apart(inside: int, tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        said = set()
+        for place in (f"127.0.0.1:{inside}", f"127.0.0.1:{nobody.getsockname()[1]}", "no-such-host.invalid"):
+            with pytest.raises(ReadError) as refused:
+                web.fetch(f"http://{place}/", tmp_path, max_bytes=1000, public_only=True)
+            said.add(str(refused.value))
+    assert len(said) == 1
+
+
+def test_a_private_port_is_not_even_knocked_at(tmp_path: Path) -> None:
+    with socket.socket() as waiting:
+        waiting.bind(("127.0.0.1", 0))
+        waiting.listen()
+        with pytest.raises(ReadError):
+            web.fetch(f"http://127.0.0.1:{waiting.getsockname()[1]}/", tmp_path, max_bytes=1000, public_only=True)
+        waiting.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            waiting.accept()
