@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import time
@@ -296,3 +297,25 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         with pytest.raises(ServeError, match="choose another with --port"):
             run.serve(workspace, port=taken.getsockname()[1])
     workspace.close()
+
+
+def test_answers_do_not_wait_for_the_other_side_to_acknowledge_their_head() -> None:
+    """Nagle's algorithm held the body of every answer back for the 40 ms of a delayed acknowledgement."""
+
+    async def delayed() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def met(_: asyncio.StreamReader, line: asyncio.StreamWriter) -> None:
+            wire = line.get_extra_info("socket")
+            found.set_result(wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            line.close()
+
+        bound = run._bind("127.0.0.1", 0)
+        async with await asyncio.start_server(met, sock=bound):
+            _, mine = await asyncio.open_connection(*bound.getsockname())
+            try:
+                return await asyncio.wait_for(found, 30)
+            finally:
+                mine.close()
+
+    assert asyncio.run(delayed())
