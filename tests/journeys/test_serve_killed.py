@@ -1,4 +1,4 @@
-"""kill -9 of the server in mid-upload, mid-sync and mid-training: nothing is half, and the next start goes on."""
+"""kill -9 of the server in mid-upload, mid-sync, mid-stream, mid-training: nothing is half, the next start goes on."""
 
 from __future__ import annotations
 
@@ -111,6 +111,33 @@ def test_a_sync_goes_on_after_the_server_was_killed(desk: Path, tmp_path: Path) 
     assert sorted(names(desk)) == sorted(f"many/{number}.md" for number in range(150))
 
 
+def test_an_answer_cut_short_leaves_no_half_turn_and_no_model_behind(desk: Path, tmp_path: Path) -> None:
+    (tmp_path / "tides.md").write_text("# Tides\n\nThe harbour is closed at ebb, which comes twice a day.\n")
+    question = {"question": "Tell me a long story about a harbour.", "model": "base", "stream": True}
+    with served(desk) as (process, client):
+        job = client.post("/api/sync", json={"targets": [str(tmp_path / "tides.md")]}).raise_for_status().json()["job"]
+        ended(client, job["id"])
+        whole = client.post("/api/ask", json={**question, "stream": False}).raise_for_status().json()
+        with (
+            pytest.raises(httpx2.TransportError),
+            client.stream("POST", "/api/ask", json={**question, "conversation": whole["conversation"]}) as stream,
+        ):
+            for seen, line in enumerate(stream.iter_lines()):
+                assert "event: answer" not in line
+                if seen == 6:
+                    child = worker_of(process.child.pid, "generators.batching")
+                    process.kill()
+        until(lambda: not Path(f"/proc/{child}").exists(), 10)
+    with served(desk) as (process, client):
+        kept = client.get(f"/api/conversations/{whole['conversation']}").raise_for_status().json()
+        assert json.dumps(kept).count(whole["id"]) == 1
+        assert "long story" in json.dumps(kept)
+        assert len(client.get("/api/conversations").json()["conversations"]) == 1
+        again = client.post("/api/ask", json={**question, "stream": False, "conversation": whole["conversation"]})
+        assert again.raise_for_status().json()["answer"]
+    assert names(desk) == ["tides.md"]
+
+
 def test_a_training_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
     desk = tmp_path / "desk"
     Workspace.init(desk, model=str(write_hf(tmp_path / "tiny"))).close()
@@ -137,10 +164,10 @@ def test_a_training_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
     assert steps == list(range(1, len(steps) + 1))
 
 
-def worker_of(parent: int) -> int:
+def worker_of(parent: int, command: str = "serve.workers") -> int:
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             mother = int(status.read_text().rpartition(")")[2].split()[1])
-            if mother == parent and "serve.workers" in (status.parent / "cmdline").read_text():
+            if mother == parent and command in (status.parent / "cmdline").read_text():
                 return int(status.parent.name)
-    raise AssertionError(f"process {parent} has no worker; it runs under {os.getpid()}")
+    raise AssertionError(f"process {parent} has no {command}; it runs under {os.getpid()}")
