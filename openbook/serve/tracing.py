@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Value = str | int | float | bool
 _SECOND = 1_000_000_000
 _QUIET = "opentelemetry"
+_LEFT = 2.0
+"""Seconds in which the last spans of a server that stops can be sent."""
 
 
 class RequestSpan(Protocol):
@@ -58,12 +61,12 @@ class Traces:
         # A collector that is away is no fault of an answer; one warning a minute from the exporter is enough.
         logging.getLogger(_QUIET).setLevel(logging.ERROR)
         place = address.rstrip("/")
-        exporter = OTLPSpanExporter(
+        self._exporter = OTLPSpanExporter(
             place if place.endswith("/v1/traces") else f"{place}/v1/traces", headers=dict(headers), timeout=10
         )
         resource = Resource.create({"service.name": "openbook", "service.version": provenance.version()})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("openbook", provenance.version())
 
     @property
@@ -159,7 +162,11 @@ class Traces:
     def close(self) -> None:
         """Send what is left, for at most a few seconds."""
         if self._provider is not None:
-            self._provider.force_flush(5000)
+            # The exporter tries a collector that is away again and again, and takes no limit; giving it up ends that.
+            giving_up = threading.Timer(_LEFT, self._exporter.shutdown)
+            giving_up.start()
+            self._provider.force_flush()
+            giving_up.cancel()
             self._provider.shutdown()
 
     def _part(self, name: str, at: int, seconds: float, inside: Any, attributes: Mapping[str, Value]) -> int:

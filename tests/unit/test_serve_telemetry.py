@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +54,7 @@ def collector() -> Iterator[Collector]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found = Collector(f"http://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield found
         server.shutdown()
@@ -113,10 +114,12 @@ def test_a_failed_answer_is_traced_as_an_error(tmp_path: Path, collector: Collec
     assert (attributes(span)["error.type"], span.status.code) == ("PromptTooLong", 2)
 
 
-def test_a_collector_that_is_away_harms_no_answer(tmp_path: Path) -> None:
+def test_a_collector_that_is_away_harms_no_answer_and_keeps_no_server_from_its_end(tmp_path: Path) -> None:
     workspace = desk(tmp_path, toml='[serve]\ntraces = "http://127.0.0.1:9"\n')
     with running(workspace) as url, httpx2.Client(base_url=url, timeout=60) as http:
         assert http.post("/api/ask", json={"question": QUESTION}).status_code == 200
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
     workspace.close()
 
 

@@ -37,7 +37,7 @@ class _Inside(BaseHTTPRequestHandler):
 def inside() -> Iterator[int]:
     _Inside.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Inside)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server.server_address[1]
     server.shutdown()
