@@ -58,10 +58,10 @@ class AskOrder(Order):
     ] = False
 
 
-@router.get("/arms", response_model=Arms, summary="Ways of answering", dependencies=[needs("ask")])
-def list_arms(server: Here) -> Any:
-    """What may be asked: the base model, your documents, adapters with and without them."""
-    return {"arms": [one.json() for one in arms.listed(server)]}
+@router.get("/arms", response_model=Arms, summary="Ways of answering")
+def list_arms(server: Here, who: Caller = needs("ask")) -> Any:
+    """What the caller may ask: the base model, its documents, adapters with and without them."""
+    return {"arms": [one.json() for one in arms.listed(server, who)]}
 
 
 @router.post(
@@ -72,7 +72,7 @@ def list_arms(server: Here) -> Any:
 )
 async def ask(request: Request, order: AskOrder, server: Here, who: Caller = needs("ask")) -> Any:
     """An answer with checked citations from the documents the caller may see."""
-    arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, order.model)
+    arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, who, order.model)
     turns = await anyio.to_thread.run_sync(history.turns, server, who, order.conversation)
     question = asking.Question(
         order.question,

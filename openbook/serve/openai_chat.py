@@ -34,16 +34,16 @@ _QUIET = 5.0
 """Seconds without a line after which a comment keeps the connection open."""
 
 
-@router.get("/models", summary="Models", dependencies=[Depends(caller)])
-def list_models(server: Here) -> dict[str, Any]:
-    """Every way of answering as a model, and the model that embeds."""
-    return {"object": "list", "data": openai_models.listed(server)}
+@router.get("/models", summary="Models")
+def list_models(server: Here, who: Annotated[Caller, Depends(caller)]) -> dict[str, Any]:
+    """Every way of answering that the caller may ask as a model, and the model that embeds."""
+    return {"object": "list", "data": openai_models.listed(server, who)}
 
 
-@router.get("/models/{model:path}", summary="One model", dependencies=[Depends(caller)])
-def get_model(model: str, server: Here) -> dict[str, Any]:
+@router.get("/models/{model:path}", summary="One model")
+def get_model(model: str, server: Here, who: Annotated[Caller, Depends(caller)]) -> dict[str, Any]:
     """One model by its id."""
-    return openai_models.one(server, model)
+    return openai_models.one(server, who, model)
 
 
 @router.post(
@@ -56,7 +56,7 @@ async def complete(
     request: Request, order: ChatOrder, server: Here, who: Caller = needs("ask")
 ) -> dict[str, Any] | Response:
     """An answer by the arm that the model names."""
-    arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, order.model)
+    arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, who, order.model)
     question = question_of(order, arm, adapter)
     reply = _Reply(order.model, question)
     try:

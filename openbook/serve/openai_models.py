@@ -10,15 +10,16 @@ from typing import Any
 
 from openbook.records import Arm
 from openbook.serve import arms
+from openbook.serve.access import Caller
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
 from openbook.serve.training import adapter_of
 
 
-def arm_of(server: Server, model: str) -> tuple[Arm, str | None]:
-    """The arm and adapter of an id. Raises Refused 404 for an unknown one, and for one that cannot answer now."""
+def arm_of(server: Server, who: Caller, model: str) -> tuple[Arm, str | None]:
+    """The arm and adapter of an id. Raises Refused 404 for one the caller may not know, and one that cannot answer."""
     wanted = "base" if model == server.house.settings.models.generator else adapter_of(model) or model
-    for way in arms.listed(server):
+    for way in arms.listed(server, who):
         if way.id == wanted:
             if way.why:
                 raise Refused(404, f"model {model!r} cannot answer: {way.why}", code="model_not_found", param="model")
@@ -26,23 +27,23 @@ def arm_of(server: Server, model: str) -> tuple[Arm, str | None]:
     raise absent(model)
 
 
-def listed(server: Server) -> list[dict[str, Any]]:
+def listed(server: Server, who: Caller) -> list[dict[str, Any]]:
     """Every model that can be asked, and the one that embeds, in the official shape."""
     created = int((server.workspace.root / "openbook.toml").stat().st_mtime)
-    names = [way.id for way in arms.listed(server) if not way.why]
+    names = [way.id for way in arms.listed(server, who) if not way.why]
     return [
         {"id": name, "object": "model", "created": created, "owned_by": "openbook"}
         for name in (*names, server.house.settings.models.embedder)
     ]
 
 
-def one(server: Server, model: str) -> dict[str, Any]:
+def one(server: Server, who: Caller, model: str) -> dict[str, Any]:
     """A model by its id, also by one that the list does not repeat. Raises Refused 404."""
-    found = listed(server)
+    found = listed(server, who)
     for known in found:
         if known["id"] == model:
             return known
-    arm_of(server, model)
+    arm_of(server, who, model)
     return {**found[0], "id": model}
 
 

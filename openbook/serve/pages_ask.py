@@ -63,7 +63,7 @@ async def asked(
     try:
         if not turn["question"]:
             raise Refused(400, "write a question first")
-        arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, model)
+        arm, adapter = await anyio.to_thread.run_sync(openai_models.arm_of, server, who, model)
         told = await anyio.to_thread.run_sync(history.turns, server, who, conversation or None)
         answer = await asking.whole(server, who, asking.Question(turn["question"], arm, adapter, told))
         kept = await anyio.to_thread.run_sync(
@@ -162,7 +162,7 @@ def _page(
         status=status,
         empty=not visible.infos(server, who),
         local=server.workspace.settings.models.generator != "endpoint",
-        arms=arms.listed(server),
+        arms=arms.listed(server, who),
         model=model,
         turn=turn,
     )

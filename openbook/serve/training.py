@@ -81,6 +81,9 @@ def submit(
     name = order.name or ("check" if kind == "preflight" else "")
     if name in RESERVED:
         raise Refused(400, f"{name!r} is the name of a model here; choose another", param="name")
+    # A new version may be promoted: then the bare name would answer otherwise for those who know the adapter.
+    if kind == "train" and any(not reach.may_ask(who, one) for one in server.house.adapters.list() if one.name == name):
+        raise Refused(409, f"the name {name!r} is taken; choose another", code="name_taken", param="name")
     kept = {
         field: [file_of(server, who, key, field) for key in getattr(order, field)]
         for field in ("files", "validation", "test", "questions")

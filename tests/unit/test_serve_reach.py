@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openbook.serve import reach
+from openbook.serve import arms, openai_models, reach, training
 from openbook.serve.access import OPEN, Caller
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
@@ -120,3 +120,33 @@ def test_a_hidden_adapter_is_refused_as_a_model_that_does_not_exist(place: Place
     assert (refused.value.status, refused.value.code) == (404, "model_not_found")
     reach.check_adapter(place.server, replace(KEY, groups=("hr",)), "raises@1")
     reach.check_adapter(place.server, KEY, "absent")
+
+
+def test_no_list_names_an_adapter_that_learned_what_the_caller_may_not_know(place: Place) -> None:
+    adapters = place.server.house.adapters
+    for name, groups in (("tone", []), ("tone", ["hr"]), ("raises", ["hr"])):
+        with adapters.reserve(name) as draft:
+            draft.publish({"library": {"reading": {"groups": groups}}})
+    adapters.promote("tone@2", force=True)
+    shown = {way.id for way in arms.listed(place.server, KEY)}
+    # The bare name stands for a version that is hidden.
+    assert shown == {"rag", "base", "extractive", "tone@1", "tone@1+rag"}
+    told = repr(openai_models.listed(place.server, KEY))
+    assert "raises" not in told
+    assert "tone@2" not in told
+    for model in ("raises", "raises+rag", "raises@1", "ft:base:raises:1", "tone", "tone@2"):
+        said = []
+        for wanted in (model, "absent"):
+            with pytest.raises(Refused) as refused:
+                openai_models.one(place.server, KEY, wanted)
+            said.append((refused.value.status, refused.value.message.replace(wanted, "")))
+        assert said[0] == said[1]
+    assert "raises@1" in {way.id for way in arms.listed(place.server, OPEN)}
+
+
+def test_nobody_adds_to_an_adapter_that_is_hidden_from_them(place: Place) -> None:
+    with place.server.house.adapters.reserve("raises") as draft:
+        draft.publish({"library": {"reading": {"groups": ["hr"]}}})
+    with pytest.raises(Refused) as refused:
+        training.submit(place.server, KEY, training.TrainOrder(name="raises"))
+    assert (refused.value.status, refused.value.param) == (409, "name")
