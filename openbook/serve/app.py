@@ -96,7 +96,7 @@ async def _refused(request: Request, error: Exception) -> Response:
             wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
         return pages.error(request, error)
-    return JSONResponse(errors.body(error), error.status, headers=error.headers)
+    return JSONResponse(errors.spoken(error, request.url.path), error.status, headers=error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

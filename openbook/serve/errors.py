@@ -25,6 +25,8 @@ _TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
+_RPC = -32000
+"""JSON-RPC's code for errors of a server's own."""
 _STATUS: tuple[tuple[type[OpenbookError], int], ...] = (
     (PromptTooLong, 400),
     (UsageError, 400),
@@ -70,6 +72,19 @@ def body(refused: Refused) -> dict[str, Any]:
     kind = _TYPES.get(refused.status, "invalid_request_error" if refused.status < 500 else "server_error")
     message, param = _sendable(refused.message), refused.param and _sendable(refused.param)
     return {"error": {"message": message, "type": kind, "param": param, "code": refused.code or None}}
+
+
+def spoken(refused: Refused, path: str) -> dict[str, Any]:
+    """The body of a refusal where it was asked for: MCP clients show only what is a JSON-RPC error.
+
+    >>> spoken(Refused(403, "no", code="missing_scope"), "/mcp")["error"]["message"]
+    'no'
+    """
+    told = body(refused)
+    if path != "/mcp":
+        return told
+    error = {"code": _RPC, "message": told["error"].pop("message"), "data": {"status": refused.status, **told["error"]}}
+    return {"jsonrpc": "2.0", "id": None, "error": error}
 
 
 def _sendable(text: str) -> str:

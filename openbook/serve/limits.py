@@ -109,14 +109,14 @@ class Guard:
                 _harden(MutableHeaders(scope=message), path)
             await send(message)
 
-        body = Body(receive, safe, _most(headers, settings))
+        body = Body(receive, safe, _most(headers, settings), path)
         try:
             _check_host(headers.get("host", ""), settings)
             if scope["method"] not in _SAFE:
                 _check_origin(headers, settings)
             body.check(headers.get("content-length", ""))
         except Refused as refused:
-            await _answer(refused, safe)
+            await _answer(refused, safe, path)
             return
         await self._app(scope, body.receive, body.send)
 
@@ -125,8 +125,8 @@ class Body:
     """A request's body that may have so many bytes; one more, and the answer is 413 whatever the application made of
     the cut."""
 
-    def __init__(self, receive: Receive, send: Send, most: int) -> None:
-        self._receive, self._send, self._most = receive, send, most
+    def __init__(self, receive: Receive, send: Send, most: int, path: str = "") -> None:
+        self._receive, self._send, self._most, self._path = receive, send, most, path
         self._seen = 0
         self._begun = self._over = False
 
@@ -148,7 +148,7 @@ class Body:
                 self._over = True
                 if not self._begun:
                     self._begun = True
-                    await _answer(self._refused(), self._send)
+                    await _answer(self._refused(), self._send, self._path)
                 return {"type": "http.disconnect"}
         return message
 
@@ -167,8 +167,8 @@ class Body:
         )
 
 
-async def _answer(refused: Refused, send: Send) -> None:
-    body = json.dumps(errors.body(refused)).encode()
+async def _answer(refused: Refused, send: Send, path: str) -> None:
+    body = json.dumps(errors.spoken(refused, path)).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
     headers |= {name.lower(): value for name, value in refused.headers.items()}
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -112,7 +112,8 @@ def test_without_a_known_key_nothing_is_said_but_how_to_get_in(office: Office, h
         refused = httpx2.request(method, f"{office.url}/mcp", json=HELLO, headers={**ACCEPT, **headers})
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"].startswith("Bearer")
-        assert set(refused.json()["error"]) == {"message", "type", "param", "code"}
+        assert set(refused.json()["error"]) == {"code", "message", "data"}
+        assert refused.json()["id"] is None
 
 
 def test_a_revoked_or_expired_key_is_refused_in_the_middle_of_a_conversation(office: Office) -> None:
@@ -122,7 +123,7 @@ def test_a_revoked_or_expired_key_is_refused_in_the_middle_of_a_conversation(off
     async def work(made: Client) -> None:
         assert (await made.list_tools()).tools
         keys.revoke(open_store(office.state / "server.db"), name)
-        with pytest.raises(MCPError):
+        with pytest.raises(MCPError, match="was revoked, or has expired"):
             await made.call_tool("search", {"question": SALARY})
 
     as_caller(office, secret, work)
@@ -135,7 +136,23 @@ def test_a_revoked_or_expired_key_is_refused_in_the_middle_of_a_conversation(off
 def test_a_key_for_other_things_is_refused_with_the_scopes_it_lacks(office: Office) -> None:
     _, secret = office.key("write")
     refused = httpx2.post(f"{office.url}/mcp", json=HELLO, headers={**ACCEPT, "Authorization": f"Bearer {secret}"})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "missing_scope")
+    assert (refused.status_code, refused.json()["error"]["data"]["code"]) == (403, "missing_scope")
+
+
+def test_the_official_client_says_why_it_is_not_let_in(office: Office) -> None:
+    async def said(**headers: str) -> str:
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+            transport = streamable_http_client(f"{office.url}/mcp", http_client=http)
+            with pytest.raises((MCPError, ExceptionGroup)) as raised:
+                async with Client(transport, mode="legacy") as made:
+                    await made.list_tools()
+            return repr(raised.value)
+
+    _, other = office.key("write")
+    assert "wants a key" in asyncio.run(said())
+    assert "lacks the scope" in asyncio.run(said(Authorization=f"Bearer {other}"))
+    assert "serve.cors" in asyncio.run(said(Origin="https://evil.example.com"))
+    assert "serve.names" in asyncio.run(said(Host="evil.example.com"))
 
 
 def test_a_session_of_one_key_serves_no_other(office: Office) -> None:
