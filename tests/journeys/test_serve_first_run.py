@@ -13,7 +13,7 @@ from openbook.workspace import Workspace
 from tests.browsing import Visit, chromium
 from tests.serving import Process
 
-pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 
 def test_a_newcomer_has_a_cited_answer_in_under_two_minutes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from openbook.workspace import Workspace
 from tests.serving import DOCUMENTS, Process
 
-pytestmark = [pytest.mark.model, pytest.mark.slow]
+pytestmark = pytest.mark.model
 VACATION = "How many paid vacation days does every colleague get a year?"
 
 

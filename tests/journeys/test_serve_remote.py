@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from mcp_types import CallToolResult
 
 from tests.serving import Process
 
-pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 QUESTION = "How many vacation days does a colleague get?"
 SALARY = "Where does the salary band of a senior engineer end?"
@@ -68,16 +69,22 @@ def timeless(told: Any) -> Any:
     return told
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Path:
-    folder = tmp_path / "desk"
-    openbook("init", str(folder), "--model", "smollm2-135m-instruct", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    room = tmp_path_factory.mktemp("prepared")
+    folder = room / "desk"
+    openbook("init", str(folder), "--model", "smollm2-135m-instruct", cwd=room)
     (folder / "docs").mkdir()
     for name, text in TEXTS.items():
         (folder / "docs" / name).write_text(text, encoding="utf-8")
     openbook("sync", "docs", cwd=folder)
     openbook("sync", "docs/Salaries.md", "--acl", "hr", cwd=folder)
     return folder
+
+
+@pytest.fixture
+def desk(prepared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "desk"))
 
 
 @pytest.fixture
