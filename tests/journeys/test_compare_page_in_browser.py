@@ -1,19 +1,19 @@
 """The page of a comparison as a person meets it: a real browser, without a network."""
 
-import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from openbook.compare import page
+from tests.browsing import Visit, chromium
 from tests.compare_reports import empty, full, hostile, minimal
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
-CHROMIUM = Path(os.environ.get("OPENBOOK_TEST_CHROMIUM", "/usr/bin/chromium"))
 CONTRAST = """() => {
   const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
@@ -50,50 +50,20 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as play:
-        try:
-            found = play.chromium.launch(
-                executable_path=str(CHROMIUM) if CHROMIUM.exists() else None, args=["--no-sandbox"]
-            )
-        except playwright.Error as error:
-            pytest.skip(f"no chromium at {CHROMIUM} and none of playwright's own: {str(error).splitlines()[0]}")
+def browser() -> Iterator["Browser"]:
+    with chromium() as found:
         yield found
-        found.close()
-
-
-class Visit:
-    """A page opened in a fresh context; everything it asked for and complained of is kept."""
-
-    def __init__(self, browser: "playwright.Browser", address: str, **context: object) -> None:
-        self.context = browser.new_context(**context)
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.said.append(dialog.message), dialog.dismiss()))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(address)
-
-    def __enter__(self) -> "Visit":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
 
 
 @pytest.mark.parametrize("name", ["full", "minimal", "empty", "hostile"])
-def test_a_page_asks_for_nothing_and_complains_of_nothing(
-    browser: "playwright.Browser", pages: dict[str, str], name: str
-) -> None:
+def test_a_page_asks_for_nothing_and_complains_of_nothing(browser: "Browser", pages: dict[str, str], name: str) -> None:
     with Visit(browser, pages[name]) as visit:
         visit.page.wait_for_timeout(50)
         assert visit.said == []
         assert [url for url in visit.asked if not url.startswith("data:")] == [pages[name]]
 
 
-def test_what_was_written_is_shown_and_not_run(browser: "playwright.Browser", pages: dict[str, str]) -> None:
+def test_what_was_written_is_shown_and_not_run(browser: "Browser", pages: dict[str, str]) -> None:
     with Visit(browser, pages["hostile"]) as visit:
         assert "taken" not in visit.page.title().split("<script>")[0]
         assert visit.page.title() != "taken"
@@ -102,7 +72,7 @@ def test_what_was_written_is_shown_and_not_run(browser: "playwright.Browser", pa
 
 
 @pytest.mark.parametrize("name", ["full", "hostile"])
-def test_no_width_needs_scrolling_sideways(browser: "playwright.Browser", pages: dict[str, str], name: str) -> None:
+def test_no_width_needs_scrolling_sideways(browser: "Browser", pages: dict[str, str], name: str) -> None:
     with Visit(browser, pages[name]) as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach((one, place) => { one.open = place < 30 })")
         for width in (320, 375, 768, 1280):
@@ -111,9 +81,7 @@ def test_no_width_needs_scrolling_sideways(browser: "playwright.Browser", pages:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_has_the_contrast_of_wcag_aa(
-    browser: "playwright.Browser", pages: dict[str, str], scheme: str
-) -> None:
+def test_all_text_has_the_contrast_of_wcag_aa(browser: "Browser", pages: dict[str, str], scheme: str) -> None:
     with Visit(browser, pages["full"], color_scheme=scheme) as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach((one, place) => { one.open = place < 40 })")
         background = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -121,9 +89,7 @@ def test_all_text_has_the_contrast_of_wcag_aa(
         assert visit.page.evaluate(CONTRAST) == []
 
 
-def test_failures_can_be_chosen_and_read_with_the_keyboard_alone(
-    browser: "playwright.Browser", pages: dict[str, str]
-) -> None:
+def test_failures_can_be_chosen_and_read_with_the_keyboard_alone(browser: "Browser", pages: dict[str, str]) -> None:
     with Visit(browser, pages["full"]) as visit:
         count = visit.page.locator("#count")
         assert count.inner_text() == "110 of 110 cases"
@@ -152,7 +118,7 @@ def test_failures_can_be_chosen_and_read_with_the_keyboard_alone(
         assert visit.page.evaluate("document.activeElement.parentElement.id") == first
 
 
-def test_a_count_of_failures_leads_to_its_cases(browser: "playwright.Browser", pages: dict[str, str]) -> None:
+def test_a_count_of_failures_leads_to_its_cases(browser: "Browser", pages: dict[str, str]) -> None:
     with Visit(browser, pages["full"]) as visit:
         link = visit.page.locator("a[data-arm=rag][data-group=retrieved-wrong]")
         number = int(link.inner_text())
@@ -162,7 +128,7 @@ def test_a_count_of_failures_leads_to_its_cases(browser: "playwright.Browser", p
         assert visit.page.locator(".case:visible").count() == number
 
 
-def test_every_control_has_a_name(browser: "playwright.Browser", pages: dict[str, str]) -> None:
+def test_every_control_has_a_name(browser: "Browser", pages: dict[str, str]) -> None:
     with Visit(browser, pages["full"]) as visit:
         tree = visit.page.locator("body").aria_snapshot()
         assert not re.search(r"^\s*- (?:link|combobox|searchbox|img|region|table cell)(?::|$)", tree, re.MULTILINE)
@@ -174,7 +140,7 @@ def test_every_control_has_a_name(browser: "playwright.Browser", pages: dict[str
         assert all(after - before <= 2 for before, after in pairwise(levels))
 
 
-def test_without_script_every_case_can_still_be_opened(browser: "playwright.Browser", pages: dict[str, str]) -> None:
+def test_without_script_every_case_can_still_be_opened(browser: "Browser", pages: dict[str, str]) -> None:
     with Visit(browser, pages["full"], java_script_enabled=False) as visit:
         assert not visit.page.locator("#filters").is_visible()
         assert visit.page.locator(".case:visible").count() == 110
@@ -182,9 +148,7 @@ def test_without_script_every_case_can_still_be_opened(browser: "playwright.Brow
         assert visit.page.locator(".case .said").first.is_visible()
 
 
-def test_print_is_light_and_leaves_out_what_paper_cannot_do(
-    browser: "playwright.Browser", pages: dict[str, str]
-) -> None:
+def test_print_is_light_and_leaves_out_what_paper_cannot_do(browser: "Browser", pages: dict[str, str]) -> None:
     with Visit(browser, pages["full"], color_scheme="dark") as visit:
         visit.page.emulate_media(media="print")
         assert visit.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink')") == "#1f2328"
