@@ -329,7 +329,7 @@ def _error(told: Mapping[str, Any]) -> OpenbookError:
     """The error that a Workspace would have raised, of the class that its code names."""
     error = told["error"]
     if not isinstance(error, dict):  # a job's
-        return OpenbookError(str(error))
+        error = {"message": error, "code": told.get("code")}
     code = str(error.get("code") or "")
     if code == "no_such_document":
         return _NoDocument(error["message"])

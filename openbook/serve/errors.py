@@ -60,7 +60,7 @@ class Refused(Exception):
 def of(error: OpenbookError) -> Refused:
     """What an error of the rooms means over HTTP."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    return Refused(status, str(error), code=_code(error))
+    return Refused(status, str(error), code=code_of(error))
 
 
 def body(refused: Refused) -> dict[str, Any]:
@@ -92,6 +92,13 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _code(error: OpenbookError) -> str:
+def code_of(error: OpenbookError | Refused) -> str:
+    """What programs know an error by.
+
+    >>> code_of(UsageError("no"))
+    'usage_error'
+    """
+    if isinstance(error, Refused):
+        return error.code
     name = type(error).__name__
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")

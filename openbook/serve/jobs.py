@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from openbook.errors import OpenbookError
 from openbook.serve.access import Caller
-from openbook.serve.errors import Refused
+from openbook.serve.errors import Refused, code_of
 from openbook.serve.store import EVENTS, JOBS, new_id
 
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -170,8 +170,8 @@ class Jobs:
     def events(self, name: str, who: Caller, after: int = 0) -> builtins.list[tuple[int, float, dict[str, Any]]]:
         """(number, unix seconds, event) of what happened after event number `after`, oldest first.
 
-        {"state": ...} is a change of state, {"step", "done", "total"} progress, of which only the newest of each step
-        is kept. Raises Refused 404.
+        {"state": ...} is a change of state, to "failed" with "error" and its "code"; {"step", "done", "total"} is
+        progress, of which only the newest of each step is kept. Raises Refused 404.
         """
         self.get(name, who)
         wanted = (
@@ -269,13 +269,13 @@ class Jobs:
 
     def _run(self, job: Job) -> None:
         result: dict[str, Any] | None = None
-        error = ""
+        error = code = ""
         try:
             result = self._handlers[job.kind](job, partial(self._say, job.id), lambda: self._wish(job.id))
         except Stopped:
             pass
         except (OpenbookError, Refused) as problem:
-            error = str(problem)
+            error, code = str(problem), code_of(problem)
         except Exception as problem:  # noqa: BLE001  (a job's fault must not end its lane)
             _log.exception("job %s failed", job.id)
             error = f"{job.kind} failed unexpectedly ({type(problem).__name__}); the server's log says where"
@@ -283,7 +283,7 @@ class Jobs:
             if result is not None:
                 self._change(job.id, "succeeded", result=result)
             elif error:
-                self._change(job.id, "failed", error=error)
+                self._change(job.id, "failed", error=error, code=code)
             else:
                 self._settle(job.id, self._wish(job.id))
             self._wishes.pop(job.id, None)
@@ -318,7 +318,9 @@ class Jobs:
     def _wish(self, name: str) -> Wish:
         return self._wishes.get(name) or ("shutdown" if self._stopping else "")
 
-    def _change(self, name: str, state: State, *, result: dict[str, Any] | None = None, error: str = "") -> None:
+    def _change(
+        self, name: str, state: State, *, result: dict[str, Any] | None = None, error: str = "", code: str = ""
+    ) -> None:
         now = time.time()
         values: dict[str, Any] = {"state": state, "error": error, "wish": ""}
         if result is not None:
@@ -327,7 +329,8 @@ class Jobs:
             values["started"] = sa.func.coalesce(JOBS.c.started, now)
         if state in FINAL:
             values["ended"] = now
-        told = {"state": state, **({"error": error} if error else {}), **({"result": result} if result else {})}
+        more = {"error": error, "code": code, "result": result}
+        told = {"state": state, **{key: value for key, value in more.items() if value}}
         with self._store.begin() as db:
             db.execute(sa.update(JOBS).where(JOBS.c.id == name).values(**values))
             db.execute(sa.insert(EVENTS).values(job=name, at=now, event=told))

@@ -112,7 +112,7 @@ def test_a_sync_and_a_roll_back_go_through_with_progress(
     again = there.sync([tmp_path / "Räume"], dry_run=True)
     assert (again.unchanged, again.dry_run) == (1, True)
     assert there.roll_back(before) == before + 2
-    with pytest.raises(OpenbookError, match="Nowhere"):
+    with pytest.raises(UsageError, match="Nowhere"):  # for which the command exits with 2, as without a server
         there.sync(["Nowhere"])
 
 
