@@ -118,8 +118,8 @@ def test_an_answer_cut_short_leaves_no_half_turn_and_no_model_behind(desk: Path,
         job = client.post("/api/sync", json={"targets": [str(tmp_path / "tides.md")]}).raise_for_status().json()["job"]
         ended(client, job["id"])
         whole = client.post("/api/ask", json={**question, "stream": False}).raise_for_status().json()
-        with (
-            pytest.raises(httpx2.TransportError),  # noqa: PT012 - it dies while its answer is read
+        with (  # noqa: PT012 - it dies while its answer is read
+            pytest.raises(httpx2.TransportError),
             client.stream("POST", "/api/ask", json={**question, "conversation": whole["conversation"]}) as stream,
         ):
             for seen, line in enumerate(stream.iter_lines()):
