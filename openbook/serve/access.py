@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -39,7 +39,7 @@ class Caller:
     """Who asks, and what they may do and see."""
 
     id: str
-    """Owns conversations, files and jobs: a key's id, "user:NAME", "local"."""
+    """Owns conversations, files and jobs: a key's id, "proxy:NAME", "oidc:SUBJECT@ISSUER", "local" or "open"."""
     name: str
     scopes: frozenset[str]
     groups: tuple[str, ...] = ()
@@ -114,16 +114,25 @@ def of_key(key: Key) -> Caller:
     return Caller(key.id, key.name, frozenset(key.scopes), key.groups, "key", all_groups=key.all_groups)
 
 
-def of_person(server: Server, name: str, groups: Iterable[str]) -> Caller:
-    """Someone a proxy or an OpenID provider vouches for."""
-    scopes = frozenset(server.workspace.settings.serve.login_scopes) & frozenset(SCOPES)
+def of_person(server: Server, subject: str, name: str, groups: Iterable[str]) -> Caller:
+    """Someone a proxy or an OpenID provider vouches for; `subject` says which, and never changes hands."""
+    scopes = _of_people(server)
     known = tuple(sorted({one.strip() for one in groups} - {"", PUBLIC}))
-    return Caller(f"user:{name}", name, scopes, known, "login")
+    return Caller(subject, name, scopes, known, "login")
 
 
 def address(request: Request) -> str:
     """Where a request comes from; "" when it cannot be told."""
     return request.client.host if request.client is not None else ""
+
+
+def origin(request: Request, server: Server) -> str:
+    """Where a request comes from as far as that can be known: what a proxy in front says, if it is to be believed."""
+    here = address(request)
+    if here not in server.workspace.settings.serve.trusted_proxies:
+        return here
+    # The last one is who spoke to the proxy; those before it are hearsay.
+    return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or here
 
 
 def is_loopback(host: str) -> bool:
@@ -165,8 +174,9 @@ def _identified(request: Request, server: Server) -> Caller:
 
 
 def _verified(request: Request, server: Server, secret: str) -> Key:
-    place = f"wrong key from {address(request)}"
-    server.limiter.check(place, WRONG_PER_MINUTE, count=False)
+    place = f"wrong key from {origin(request, server)}"
+    if not server.verifier.knows(secret):  # else one stranger behind the proxy would lock out all others there
+        server.limiter.check(place, WRONG_PER_MINUTE, count=False)
     key = server.verifier.verify(secret)
     if key is None:
         server.limiter.check(place, WRONG_PER_MINUTE)
@@ -191,7 +201,7 @@ def _of_proxy(request: Request, server: Server) -> Caller | None:
     if not name or address(request) not in settings.trusted_proxies:
         return None
     groups = request.headers.get(settings.proxy_groups_header, "") if settings.proxy_groups_header else ""
-    return of_person(server, name, groups.split(","))
+    return of_person(server, f"proxy:{name}", name, groups.split(","))
 
 
 def _of_session(request: Request, server: Server) -> Caller | None:
@@ -204,11 +214,19 @@ def _of_session(request: Request, server: Server) -> Caller | None:
         if key is None or not key.valid:
             return None
         who = of_key(key)
+    else:
+        who = replace(who, scopes=who.scopes & _of_people(server))
+        if not who.id.endswith(f"@{server.workspace.settings.serve.oidc_issuer}"):  # it is believed no longer
+            return None
     if request.method not in _SAFE and not _sent_by_own_page(request, found.csrf):
         raise Refused(
             403, "this request does not come from a page of this server; reload the page and try again", code="csrf"
         )
     return who
+
+
+def _of_people(server: Server) -> frozenset[str]:
+    return frozenset(server.workspace.settings.serve.login_scopes) & frozenset(SCOPES)
 
 
 def _sent_by_own_page(request: Request, token: str) -> bool:

@@ -38,7 +38,7 @@ def log_in(
 ) -> Response:
     """Exchange a key for a session."""
     server = server_of(request)
-    server.limiter.check(f"login from {access.address(request)}", PER_MINUTE)
+    server.limiter.check(f"login from {access.origin(request, server)}", PER_MINUTE)
     found = server.verifier.verify(key.strip())
     if found is None:
         return _page(request, _own(next), "This key is not known here, was revoked, or has expired.")
@@ -59,7 +59,7 @@ def log_out(request: Request) -> Response:
 def go(request: Request, next: str = "/") -> Response:  # noqa: A002
     """Off to the provider."""
     server = server_of(request)
-    server.limiter.check(f"login from {access.address(request)}", PER_MINUTE)
+    server.limiter.check(f"login from {access.origin(request, server)}", PER_MINUTE)
     address, state = _provider(server).begin(str(request.url_for("back").replace(scheme=_scheme(request))), _own(next))
     answer = RedirectResponse(address, 303)
     # Lax: it has to come back with the provider's redirect.
@@ -79,7 +79,7 @@ def back(request: Request, state: str = "", code: str = "", error: str = "") -> 
         person = _provider(server).end(state, code)
     except Refused as refused:
         return _page(request, "/", refused.message)
-    answer = _begun(request, access.of_person(server, person.name, person.groups), person.next)
+    answer = _begun(request, access.of_person(server, person.id, person.name, person.groups), person.next)
     answer.delete_cookie(_STATE, path="/login")
     return answer
 

@@ -6,6 +6,7 @@ nonce are checked against the provider's published keys (OpenID Connect Core 1.0
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
@@ -22,8 +23,8 @@ from openbook.settings import Serve
 _TIMEOUT = 10
 _PATIENCE = 600.0
 """Seconds a person has for logging in."""
-_KEPT = 3600.0
-"""Seconds the provider's addresses and keys are believed."""
+_KEPT, _FRESH = 3600.0, 1.0
+"""Seconds the provider's addresses and keys are believed, and in which they are not asked for again."""
 _MOST = 1000
 """Log-ins under way at once; the oldest are forgotten."""
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
@@ -44,7 +45,10 @@ class Begun:
 class Person:
     """Who the provider says it is."""
 
+    id: str
+    """"oidc:SUBJECT@ISSUER", which never changes hands."""
     name: str
+    """What people call each other; anybody may have it."""
     groups: tuple[str, ...]
     next: str
 
@@ -83,8 +87,8 @@ class Provider:
     def end(self, state: str, code: str) -> Person:
         """Who came back. Raises Refused 403 for what was not begun here or is not proven, ServeError."""
         from authlib.integrations.base_client.errors import AuthlibBaseError
-        from joserfc import jwt
         from joserfc.errors import JoseError
+        from joserfc.jwt import JWTClaimsRegistry
 
         with self._turn:
             begun = self._begun.pop(state, None)
@@ -98,25 +102,42 @@ class Provider:
         except (AuthlibBaseError, OSError) as error:
             raise _unproven(f"the provider gave no token ({type(error).__name__})") from None
         try:
-            proven = jwt.decode(str(token.get("id_token", "")), self._keys, algorithms=list(_ALGORITHMS))
-            jwt.JWTClaimsRegistry(
+            proven = self._decoded(str(token.get("id_token", "")))
+            JWTClaimsRegistry(
                 leeway=60,
                 iss={"essential": True, "value": self._known()["issuer"]},
                 aud={"essential": True, "value": self._settings.oidc_client_id},
                 exp={"essential": True},
+                sub={"essential": True},
+                azp={"value": self._settings.oidc_client_id},
                 nonce={"essential": True, "value": begun.nonce},
             ).validate(proven.claims)
         except (JoseError, ValueError) as error:
             raise _unproven(f"the provider's token does not hold ({type(error).__name__})") from None
         return self._person(proven.claims, begun.next)
 
+    def _decoded(self, token: str) -> Any:
+        """The token, once its signature holds; for a key that is not known the provider is asked for its new ones."""
+        from joserfc import jwt
+        from joserfc.errors import InvalidKeyIdError
+
+        try:
+            return jwt.decode(token, self._keys, algorithms=list(_ALGORITHMS))
+        except InvalidKeyIdError:
+            with self._turn:
+                if time.monotonic() - self._read < _FRESH:
+                    raise
+                self._read = -math.inf
+            self._known()
+            return jwt.decode(token, self._keys, algorithms=list(_ALGORITHMS))
+
     def _person(self, claims: Mapping[str, Any], next_page: str) -> Person:
-        # "sub" alone never changes hands; the other two are what people call each other.
-        name = str(claims.get("email") if claims.get("email_verified") else claims.get("preferred_username") or "")
+        subject = str(claims["sub"])
+        name = str(claims.get("email") if claims.get("email_verified") else claims.get("preferred_username") or subject)
         told = claims.get(self._settings.oidc_groups_claim, ())
         groups = told.split(",") if isinstance(told, str) else told if isinstance(told, list) else ()
         return Person(
-            f"{name} ({claims['sub']})" if name else str(claims["sub"]), tuple(str(one) for one in groups), next_page
+            f"oidc:{subject}@{self._settings.oidc_issuer}", name, tuple(str(one) for one in groups), next_page
         )
 
     def _client(self, redirect: str) -> Any:

@@ -207,6 +207,18 @@ def test_wrong_keys_cannot_be_tried_for_ever(place: Place) -> None:
     assert int(refused[-1].headers["retry-after"]) <= 60
 
 
+def test_wrong_keys_lock_out_nobody_whose_key_is_right(place: Place) -> None:
+    """Behind a proxy all come from one address."""
+    known = {"Authorization": f"Bearer {place.key('search')}"}
+    with place.client() as client:
+        assert search(client, **known).status_code == 200
+        wrong = {"Authorization": "Bearer ob_000000000000_wrong"}
+        assert [search(client, **wrong).status_code for _ in range(33)][-1] == 429
+        assert search(client, **known).status_code == 200
+        # The proxy, when it is a trusted one, says who it speaks for.
+        assert search(client, **wrong, **{"X-Forwarded-For": "made-up, 203.0.113.9"}).status_code == 401
+
+
 def test_a_proxy_is_believed_from_its_own_address_only(proxied: Place) -> None:
     with proxied.client() as client:
         assert search(client).status_code == 401
