@@ -1,6 +1,8 @@
 """A workspace in, one archive out, and back. Knows files, not what is in them.
 
-The archive is a .tar.gz of openbook.toml, the embedded library and what was trained here; other models are not in it.
+The archive is a .tar.gz of openbook.toml, the embedded library, what was trained here, and what the server keeps: keys
+(as hashes), conversations, reviews and uploaded files, but no sessions. Other models are not in it. It opens to this
+user alone.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from openbook.errors import OpenbookError, UsageError
 from openbook.settings import FILE_NAME, STATE_DIR
 from openbook.workspace import Workspace
 
-_KEPT = ("adapters", "embedders", "rerankers", "reports")
-"""Folders of what was trained and compared here; the library may need an embedder among them."""
+_KEPT = ("adapters", "embedders", "rerankers", "reports", "uploads")
+"""Folders of what was trained, compared and handed over here; the library may need an embedder among them."""
+_STORE = "server.db"
 _LEFT_OUT = ("lock", "owner", "part")
 
 
@@ -50,6 +53,7 @@ def write(workspace: Workspace, file: Path) -> int:
             for part in _KEPT:
                 if (workspace.state / part).is_dir():
                     archive.add(workspace.state / part, f"{STATE_DIR}/{part}", filter=_lasting)
+            _add_store(archive, workspace.state / _STORE)
         Path(name).replace(file)
     except OSError as error:
         raise OpenbookError(f"cannot write {str(file)!r}: {error.strerror or error}") from None
@@ -70,6 +74,9 @@ def read(file: Path, folder: Path) -> int:
             archive.extractall(room, filter="data")
         if not (room / FILE_NAME).is_file():
             raise OpenbookError(f"{str(file)!r} is no Openbook backup: it holds no {FILE_NAME}")
+        for private, mode in ((_STORE, 0o600), ("uploads", 0o700)):
+            if (room / STATE_DIR / private).exists():
+                (room / STATE_DIR / private).chmod(mode)
         room.replace(folder)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise OpenbookError(f"cannot restore from {str(file)!r}: {error}") from None
@@ -77,6 +84,15 @@ def read(file: Path, folder: Path) -> int:
         shutil.rmtree(room, ignore_errors=True)
     with Workspace.open(folder) as workspace:
         return len(workspace.documents())
+
+
+def _add_store(archive: tarfile.TarFile, file: Path) -> None:
+    from openbook.serve.store import copy_store
+
+    if file.is_file():
+        with tempfile.TemporaryDirectory(dir=file.parent) as room:
+            copy_store(file, Path(room) / _STORE)
+            archive.add(Path(room) / _STORE, f"{STATE_DIR}/{_STORE}")
 
 
 def _lasting(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

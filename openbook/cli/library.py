@@ -177,7 +177,7 @@ def rollback(version: int, workspace: Path | None, as_json: bool) -> None:
 @json_option
 @example("openbook backup desk-2026-11-22.tar.gz")
 def backup(file: Path, workspace: Path | None, as_json: bool) -> None:
-    """Write settings and library to FILE (a .tar.gz), while nothing else owns the library."""
+    """Write settings, library and what the server keeps to FILE (.tar.gz), while nothing else owns the library."""
     from openbook.backup import write
 
     with opened(workspace) as ws:

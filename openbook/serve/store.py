@@ -7,11 +7,16 @@ SQLAlchemy tables and an engine; modules of the server make their own queries. R
 from __future__ import annotations
 
 import secrets
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
 
 TABLES = sa.MetaData()
+UNFINISHED = ("queued", "running", "paused")
+"""States of jobs that go on."""
 
 KEYS = sa.Table(
     "keys",
@@ -127,6 +132,26 @@ def open_store(file: Path) -> sa.Engine:
 
     TABLES.create_all(engine)
     return engine
+
+
+def copy_store(file: Path, to: Path) -> None:
+    """Write a copy of the database for a backup, whole though a server may be writing.
+
+    Nobody is logged in there, and work that needs what a backup does not hold has failed.
+    """
+    with closing(sqlite3.connect(file)) as here, closing(sqlite3.connect(to)) as there:
+        here.backup(there)
+    to.chmod(0o600)
+    engine = open_store(to)
+    begun = sa.and_(JOBS.c.kind.in_(("preflight", "train", "compare")), JOBS.c.state.in_(UNFINISHED))
+    said = "it had not ended when the backup was made; start it again"
+    with engine.begin() as db:
+        db.execute(sa.delete(SESSIONS))
+        db.execute(sa.update(JOBS).where(begun).values(state="failed", error=said, wish="", ended=time.time()))
+    with engine.connect() as db:
+        db.exec_driver_sql("PRAGMA journal_mode=DELETE")  # one file again
+        db.exec_driver_sql("VACUUM")  # what was deleted is not in it either
+    engine.dispose()
 
 
 def new_id(prefix: str) -> str:
