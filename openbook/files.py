@@ -11,13 +11,13 @@ from pathlib import Path
 import platformdirs
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a whole file: temporary name beside it, fsync, rename."""
+def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+    """Write a whole file: temporary name beside it, fsync, rename. It has its `mode` from the first byte on."""
     payload = data.encode("utf-8") if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with draft.open("xb") as stream:
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(payload)
             stream.flush()
             os.fsync(stream.fileno())

@@ -169,6 +169,7 @@ def _copy(server: Server, who: Caller, root: Path) -> Path:
     draft = root.with_name(f"{root.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     state, here = draft / STATE_DIR, server.workspace.state
+    root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     state.mkdir(parents=True)
     (here / "reports").mkdir(exist_ok=True)
     (here / "runs").mkdir(exist_ok=True)

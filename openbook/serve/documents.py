@@ -15,7 +15,7 @@ from openbook import records
 from openbook.errors import LibraryError
 from openbook.ingest.plan import Stored, outer_name
 from openbook.ingest.sources import is_address
-from openbook.records import Change, DocumentInfo
+from openbook.records import PUBLIC, Change, DocumentInfo
 from openbook.serve import drawing, uploads, visible, work
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
@@ -67,9 +67,17 @@ def get_document(name: Name, server: Here, who: Caller = needs("search")) -> Any
 def delete(name: Name, server: Here, who: Caller = needs("write")) -> Any:
     """Take a document out of the library. Earlier versions keep it until they are forgotten.
 
-    One that lies in a synced folder comes back with the next sync of it.
+    One that other groups see, too, goes only with someone who is in all of its groups; one for everyone, with anybody
+    who may write. One that lies in a synced folder comes back with the next sync of it.
     """
-    visible.find(server, who, name)
+    info = visible.find(server, who, name)
+    if not (who.all_groups or PUBLIC in info.acl or set(info.acl) <= set(who.groups)):
+        raise Refused(
+            403,
+            f"other groups see {name!r}, too; someone who is in all of its groups may delete it",
+            code="shared_with_others",
+            param="name",
+        )
     try:
         version = server.house.library.commit(Change(remove=[name]), note=f"delete {name}"[:200])
     except LibraryError:

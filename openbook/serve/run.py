@@ -69,10 +69,7 @@ def _url(address: str, port: int) -> str:
 
 
 def _announce(note: Path, url: str, token: str) -> None:
-    note.touch(mode=0o600)
-    note.chmod(0o600)
-    write_atomic(note, json.dumps({"url": url, "pid": os.getpid(), "token": token}))
-    note.chmod(0o600)
+    write_atomic(note, json.dumps({"url": url, "pid": os.getpid(), "token": token}), mode=0o600)
 
 
 def _bind(host: str, port: int) -> socket.socket:

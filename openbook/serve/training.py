@@ -198,6 +198,7 @@ def lay_out(server: Server, job: Job, kept: Sequence[Mapping[str, Any]], part: s
     for number, one in enumerate(kept):
         home = folder_of(server, job) / part / str(number)
         place = home / Path(str(one["name"])).name
+        folder_of(server, job).mkdir(parents=True, exist_ok=True, mode=0o700)
         if not place.is_file():
             source = uploads.path_of(server, str(one["id"]))
             if source is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import time
@@ -14,6 +15,7 @@ import httpx2
 import pytest
 
 from openbook.errors import ServeError, UsageError
+from openbook.files import write_atomic
 from openbook.serve import keys, run
 from openbook.serve.store import KEYS, SESSIONS
 from openbook.workspace import Workspace
@@ -331,3 +333,23 @@ def test_answers_do_not_wait_for_the_other_side_to_acknowledge_their_head() -> N
                 mine.close()
 
     assert asyncio.run(delayed())
+
+
+def test_what_opens_the_server_is_never_readable_to_others_of_this_machine(place: Place) -> None:
+    state = place.workspace.state
+    for private in (state / "server.db", state / "server.json"):
+        assert private.stat().st_mode & 0o077 == 0, private
+
+
+def test_a_private_file_is_private_from_its_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    real = os.fsync
+
+    def look(handle: int) -> None:
+        modes.append(os.fstat(handle).st_mode & 0o777)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_atomic(tmp_path / "token", "secret", mode=0o600)
+    assert modes[0] == 0o600
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,6 +15,7 @@ from fastapi.routing import iter_route_contexts
 from openbook.serve import keys
 from openbook.serve.app import create_app
 from openbook.serve.state import Server
+from openbook.serve.store import open_store
 from tests.serving import desk, running
 
 OPEN = {
@@ -37,6 +39,7 @@ class Closed:
     url: str
     secret: str
     routes: list[tuple[str, str]]
+    state: Path
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
     routes = routes_of(server)
     server.store.dispose()
     with running(workspace) as url:
-        yield Closed(url, secret, routes)
+        yield Closed(url, secret, routes, workspace.state)
     workspace.close()
 
 
@@ -140,3 +143,11 @@ def test_an_admin_is_let_in_everywhere(closed: Closed) -> None:
         for method, path in closed.routes:
             if method == "GET" and "{" not in path and (method, path) not in OPEN:
                 assert client.get(path).status_code not in (401, 403), path
+
+
+def test_what_the_api_can_do_is_told_to_any_caller_whatever_they_may_do(closed: Closed) -> None:
+    _, secret = keys.create(open_store(closed.state / "server.db"), "clerk", ("write",))
+    with httpx2.Client(base_url=closed.url, timeout=30, headers={"Authorization": f"Bearer {secret}"}) as client:
+        for path in ("/api/openapi.json", "/api/docs"):
+            assert client.get(path).status_code == 200, path
+            assert httpx2.get(closed.url + path).status_code == 401, path

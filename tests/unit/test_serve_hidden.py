@@ -202,3 +202,14 @@ def test_an_admin_key_cannot_open_the_machine_by_settings(at: Desk, changes: dic
 )
 def test_settings_are_an_admins(at: Desk, method: str, path: str) -> None:
     assert at.clerk.request(method, path, json={"retrieve.k": 3} if method == "PATCH" else None).status_code == 403
+
+
+def test_a_document_that_others_see_too_is_not_deleted_by_one_of_its_groups(at: Desk) -> None:
+    shared = at.workspace.root / "documents" / "Shared.md"
+    shared.write_text("# Shared\n\nThe boardroom is on the fourth floor.\n", encoding="utf-8")
+    at.workspace.sync([shared], acl=["hr", "board"])
+    assert at.clerk.delete("/api/document", params={"name": "Shared.md"}).status_code == 404
+    refused = at.hr.delete("/api/document", params={"name": "Shared.md"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "shared_with_others")
+    assert at.boss.delete("/api/document", params={"name": "Shared.md"}).status_code == 200
+    assert at.hr.get("/api/document", params={"name": "Shared.md"}).status_code == 404
