@@ -25,6 +25,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -221,18 +222,25 @@ def peers(given: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
 
 def run_chat(given: argparse.Namespace) -> None:
-    """Every server, one after the other."""
+    """Every server, one after the other, as many rounds as wanted; the table has the medians of the rounds."""
     rows: list[dict[str, Any]] = []
-    for name, serving in peers(given):
-        if given.only and given.only not in name:
-            continue
-        with serving as served:
-            for row in measure_chat(served, name, given.askers, given.each):
-                rows.append(row)
-                print(row, file=sys.stderr)
-    head = ["server", "askers", "answers", "ttft_p50", "ttft_p95", "answer_p50", "answer_p95", "tokens_per_second"]
-    print(table([one.replace("_", " ") for one in head], [[row[key] for key in head] for row in rows]))
-    print(write_json("serve_chat", {"rows": rows, "max_tokens": MAX_TOKENS}))
+    for at in range(given.rounds):
+        for name, serving in peers(given):
+            if given.only and given.only not in name:
+                continue
+            with serving as served:
+                for row in measure_chat(served, name, given.askers, given.each):
+                    rows.append({"round": at, **row})
+                    print(rows[-1], file=sys.stderr)
+    figures = ["ttft_p50", "ttft_p95", "answer_p50", "answer_p95", "tokens_per_second"]
+    medians = []
+    for name, askers in dict.fromkeys((row["server"], row["askers"]) for row in rows):
+        of = [row for row in rows if (row["server"], row["askers"]) == (name, askers)]
+        found = {key: statistics.median(row[key] for row in of) for key in figures}
+        medians.append({"server": name, "askers": askers, "answers": sum(row["answers"] for row in of), **found})
+    head = ["server", "askers", "answers", *figures]
+    print(table([one.replace("_", " ") for one in head], [[row[key] for key in head] for row in medians]))
+    print(write_json("serve_chat", {"rows": rows, "medians": medians, "max_tokens": MAX_TOKENS}))
 
 
 def documents(folder: Path, files: int, sections: int, *, called: str = "doc") -> None:
@@ -370,21 +378,22 @@ def run_sync(given: argparse.Namespace) -> None:
     print(write_json("serve_sync", {"chunks": chunks, "rows": rows, "ratio": ratio, "sync_seconds": seconds}))
 
 
-def resident(pid: int) -> int:
-    """Bytes in memory of a process and those it started."""
-    total = 0
+def resident(pid: int) -> tuple[float, float]:
+    """Megabytes in memory: of a process, and of those it started together."""
+    own, children = 0.0, 0.0
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             said = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-            if pid in (int(status.parent.name), int(said["PPid"])):
-                total += int(said.get("VmRSS", "0 kB").split()[0]) * 1024
-    return total
+            size = int(said.get("VmRSS", "0 kB").split()[0]) * 1024 / 1e6
+            own += size if int(status.parent.name) == pid else 0
+            children += size if int(said["PPid"]) == pid else 0
+    return own, children
 
 
 def run_memory(given: argparse.Namespace) -> None:
     """Searches by eight askers with an answer after every hundred, and memory after each tenth of them."""
     library(given.workspace, given.library)
-    tenth, rows = given.requests // 10, list[tuple[int, float]]()
+    tenth, rows = given.requests // 10, list[tuple[int, float, float]]()
     with openbook(given.workspace, model=given.model, native=given.native) as served:
 
         async def one(client: httpx2.AsyncClient, at: int) -> None:
@@ -394,13 +403,14 @@ def run_memory(given: argparse.Namespace) -> None:
                 await find(client, served, at)
 
         asyncio.run(load(8, 400, one))
-        rows.append((0, resident(served.pid) / 1e6))
+        rows.append((0, *resident(served.pid)))
         for part in range(10):
             base = 1000 + part * tenth
             asyncio.run(load(8, tenth, lambda client, at: one(client, base + at)))  # noqa: B023
-            rows.append(((part + 1) * tenth, resident(served.pid) / 1e6))
-    print(table(["requests", "MB resident"], rows))
-    print(write_json("serve_memory", {"rows": rows, "grown_mb": rows[-1][1] - rows[0][1]}))
+            rows.append(((part + 1) * tenth, *resident(served.pid)))
+    print(table(["requests", "MB server", "MB children"], rows))
+    grown = [after - before for before, after in zip(rows[0][1:], rows[-1][1:], strict=True)]
+    print(write_json("serve_memory", {"rows": rows, "grown_mb": {"server": grown[0], "children": grown[1]}}))
 
 
 def main() -> None:
@@ -417,6 +427,9 @@ def main() -> None:
             kind.add_argument("--askers", type=int, nargs="+", default=[1, 4, 16])
             kind.add_argument("--threads", type=int, default=0, help="of the peers; 1 where the machine is not quiet")
             kind.add_argument("--each", type=int, default=4, help="answers per asker (at least 6 in all)")
+            kind.add_argument(
+                "--rounds", type=int, default=1, help="each starts every server anew, one after the other"
+            )
             kind.add_argument("--only", default="", help="servers whose name has this")
             kind.add_argument("--gguf", default="", help="the model file for llama-cpp-python")
             kind.add_argument("--llama-python", default="", help="a Python that has llama-cpp-python[server]")
