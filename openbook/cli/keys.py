@@ -58,10 +58,10 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a key and print it, once. From the first key on, nobody is let in without one."""
-    from openbook.serve import keys as made
-
     expires = None if days is None else time.time() + days * 86400
     with _store(workspace) as store:
+        from openbook.serve import keys as made
+
         key, secret = made.create(store, name, scopes, groups, all_groups=all_groups, expires=expires)
     if as_json:
         print_json({**_row(key), "secret": secret})
@@ -77,9 +77,10 @@ def create(
 def list_(workspace: Path | None, as_json: bool) -> None:
     """List the keys, without their secrets."""
     from openbook.cli.show import table
-    from openbook.serve import keys as made
 
     with _store(workspace) as store:
+        from openbook.serve import keys as made
+
         found = made.list_keys(store)
     if as_json:
         print_json([_row(one) for one in found])
@@ -107,9 +108,10 @@ def list_(workspace: Path | None, as_json: bool) -> None:
 def revoke(key: str, workspace: Path | None) -> None:
     """Make a key useless at once, in a running server too."""
     from openbook.errors import OpenbookError
-    from openbook.serve import keys as made
 
     with _store(workspace) as store:
+        from openbook.serve import keys as made
+
         if not made.revoke(store, key):
             raise OpenbookError(f"there is no key {key!r}; see: openbook keys list")
     out().print(f"revoked {key}", markup=False)
