@@ -427,9 +427,7 @@ def main() -> None:
             kind.add_argument("--askers", type=int, nargs="+", default=[1, 4, 16])
             kind.add_argument("--threads", type=int, default=0, help="of the peers; 1 where the machine is not quiet")
             kind.add_argument("--each", type=int, default=4, help="answers per asker (at least 6 in all)")
-            kind.add_argument(
-                "--rounds", type=int, default=1, help="each starts every server anew, one after the other"
-            )
+            kind.add_argument("--rounds", type=int, default=1, help="each starts every server anew, in turn")
             kind.add_argument("--only", default="", help="servers whose name has this")
             kind.add_argument("--gguf", default="", help="the model file for llama-cpp-python")
             kind.add_argument("--llama-python", default="", help="a Python that has llama-cpp-python[server]")
