@@ -128,7 +128,7 @@ def test_no_answer_lacks_the_headers_of_safety(closed: Closed) -> None:
 def test_a_stranger_is_refused_before_what_they_send_is_read(closed: Closed, path: str) -> None:
     """Else anybody could have the server keep 200 MB a request on its disk."""
     host, _, port = closed.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as line:
+    with socket.create_connection((host, int(port)), timeout=60) as line:
         line.sendall(
             f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             "Content-Length: 1000000\r\n\r\n--b\r\n".encode()

@@ -149,7 +149,7 @@ def test_a_turn_given_to_who_goes_away_that_moment_is_given_on() -> None:
         door._ended("a", 1.0)
         assert held is not None
         gone.cancel()
-        await asyncio.wait_for(stays, 5)
+        await asyncio.wait_for(stays, 60)
 
     run(work)
 

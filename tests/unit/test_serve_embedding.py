@@ -39,7 +39,7 @@ def child(files: ModelFiles) -> Iterator[ChildEmbedder]:
         yield it
 
 
-def gone(pid: int, seconds: float = 10) -> bool:
+def gone(pid: int, seconds: float = 60) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
@@ -148,7 +148,7 @@ def test_closing_ends_the_child_and_work_in_the_middle(files: ModelFiles) -> Non
     thread.start()
     time.sleep(0.1)
     child.close()
-    thread.join(10)
+    thread.join(60)
     assert "closed" in said[0]
     assert gone(pid)
     with pytest.raises(ModelError, match="closed"):

@@ -67,7 +67,7 @@ def made(folder: Path, work: Counting, *kinds: str) -> Jobs:
 
 
 def reaches(jobs: Jobs, name: str, *states: str) -> Job:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while (job := jobs.get(name, OPEN)).state not in states:
         assert time.monotonic() < until, job
         time.sleep(0.01)
@@ -75,7 +75,7 @@ def reaches(jobs: Jobs, name: str, *states: str) -> Job:
 
 
 def counted(work: Counting, name: str, least: int) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while work.at.get(name, 0) < least:
         assert time.monotonic() < until
         time.sleep(0.005)
@@ -112,7 +112,7 @@ def test_progress_that_replaces_progress_has_a_number_nobody_has_seen(tmp_path: 
     for step in range(1, 6):
         work.steps(1)
         counted(work, job.id, step)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while not (new := {n for n, _, e in jobs.events(job.id, ANN) if e.get("done") == step}):
             assert time.monotonic() < until
         assert seen.isdisjoint(new)

@@ -331,20 +331,25 @@ def test_no_session_is_made_and_none_can_be_taken_over(url: str) -> None:
 
 def test_a_client_that_goes_away_stops_the_answer(tmp_path: Path) -> None:
     ended: list[str] = []
+    began = asyncio.Event()
 
     class Slow(Served):
         async def ask(self, question: str, *, where: tuple[Condition, ...]) -> AsyncGenerator[str | Answer, None]:
+            began.set()
             try:
-                for _ in range(500):
+                for _ in range(5000):
                     await asyncio.sleep(0.02)
                     yield "word "
             finally:
                 ended.append(question)
 
     async def work(client: Client) -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.call_tool("ask", {"question": "a"}), 0.3)
-        for _ in range(100):
+        call = asyncio.create_task(client.call_tool("ask", {"question": "a"}))
+        await asyncio.wait_for(began.wait(), 60)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        for _ in range(1000):
             if ended:
                 return
             await asyncio.sleep(0.02)

@@ -254,7 +254,7 @@ def test_a_client_that_goes_away_frees_its_place_in_line(tmp_path: Path, version
         with running(workspace) as url, httpx2.Client(base_url=url) as http:
             with pytest.raises(httpx2.TimeoutException):
                 http.post("/mcp", json=call, headers=headers, timeout=httpx2.Timeout(10, read=1.5))
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while http.post("/api/ask", json={"question": question, "model": "extractive"}).status_code != 200:
                 assert time.monotonic() < until, "the answer nobody waits for went on"
                 time.sleep(0.1)

@@ -145,7 +145,7 @@ def test_a_job_that_nobody_may_start_without_the_scope_is_listed_as_json(address
     started = httpx2.post(f"{address}/api/sync", json={"targets": ["/nowhere/at/all"]})
     assert started.status_code == 202
     name = started.json()["job"]["id"]
-    with httpx2.stream("GET", f"{address}/api/jobs/{name}/events", timeout=20) as stream:
+    with httpx2.stream("GET", f"{address}/api/jobs/{name}/events", timeout=120) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = [line for line in stream.iter_lines() if line.startswith(("id:", "data:"))]
     assert '"state": "failed"' in lines[-1]

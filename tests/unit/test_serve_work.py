@@ -48,7 +48,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def ended(server: Server, job: Job) -> Job:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while (now := server.jobs.get(job.id, job.caller)).state not in ("succeeded", "failed", "cancelled"):
         assert time.monotonic() < until, now
         time.sleep(0.01)
