@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from openbook.records import Answer, Message
-from openbook.serve import review, visible
+from openbook.serve import reach, review, visible
 from openbook.serve.access import Caller
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
@@ -123,15 +123,11 @@ def seen(answer: dict[str, Any], names: set[str]) -> tuple[dict[str, Any], bool]
     if told or answer["abstained"]:
         # [n] in the text counts the passages, so they are shown all or not at all.
         return {**answer, "hits": [], "prompt": "", "notes": []}, False
-    return {
-        **answer,
-        "answer": WITHHELD,
-        "citations": [],
-        "sentences": [],
-        "hits": [],
-        "prompt": "",
-        "notes": [],
-    }, True
+    return _withheld(answer), True
+
+
+def _withheld(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "answer": WITHHELD, "citations": [], "sentences": [], "hits": [], "prompt": "", "notes": []}
 
 
 def _turns(server: Server, who: Caller, conversation: str) -> list[dict[str, Any]]:
@@ -142,6 +138,8 @@ def _turns(server: Server, who: Caller, conversation: str) -> list[dict[str, Any
     found = []
     for row in rows:
         answer, withheld = seen(row.answer, names)
+        if not reach.may_ask_ref(server, who, row.adapter or ""):
+            answer, withheld = _withheld(row.answer), True
         found.append({"id": row.id, "question": row.question, "at": row.at, "answer": answer, "withheld": withheld})
     return found
 

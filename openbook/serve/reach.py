@@ -65,6 +65,16 @@ def may_ask(who: Caller, adapter: Adapter) -> bool:
     return who.all_groups or set(groups) <= set(who.groups)
 
 
+def may_ask_ref(server: Server, who: Caller, ref: str) -> bool:
+    """Whether a caller may read what an adapter NAME@VERSION wrote; no other name is one of the workspace's."""
+    if who.all_groups or "@" not in ref:
+        return True
+    try:
+        return may_ask(who, server.house.adapters.get(ref))
+    except AdapterError:  # deleted: nobody can say any more what it learned from
+        return False
+
+
 def check_adapter(server: Server, who: Caller, ref: str | None) -> None:
     """Raise Refused 404 for an adapter (None: the only promoted one) that learned what the caller may not know.
 

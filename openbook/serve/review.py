@@ -19,7 +19,6 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from openbook.errors import AdapterError
 from openbook.finetune.examples import corrected
 from openbook.records import Example, Message
 from openbook.serve import reach, visible
@@ -281,10 +280,7 @@ def _covers(server: Server, who: Caller, entry: _Entry, names: set[str]) -> bool
         return True
     if not (entry.documents <= names and entry.groups <= set(who.groups)):
         return False
-    try:
-        return not entry.adapter or reach.may_ask(who, server.house.adapters.get(entry.adapter))
-    except AdapterError:  # deleted: nobody can say any more what it learned from
-        return False
+    return reach.may_ask_ref(server, who, entry.adapter)
 
 
 def _shown(entry: _Entry) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Server:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     """Of the command line on this machine; stands in .openbook/server.json, which only this user may read."""
     _closed: bool = field(default=False, init=False, repr=False)
-    _infos: tuple[int, tuple[DocumentInfo, ...]] = field(default=(-1, ()), init=False, repr=False)
+    _infos: tuple[int, dict[str, DocumentInfo]] = field(default=(-1, {}), init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Open the store."""
@@ -67,11 +67,18 @@ class Server:
 
     def infos(self) -> tuple[DocumentInfo, ...]:
         """Every document of the newest version, whoever may see it; read once per version."""
+        return tuple(self._by_name().values())
+
+    def info(self, name: str) -> DocumentInfo | None:
+        """One of them, in the same time wherever it stands and whether it is there at all."""
+        return self._by_name().get(name)
+
+    def _by_name(self) -> dict[str, DocumentInfo]:
         version = self.house.library.version()
         known, found = self._infos
         if known != version:
             # Read after its version: a commit between the two is read again at the next call.
-            found = tuple(self.house.library.documents())
+            found = {info.name: info for info in self.house.library.documents()}
             self._infos = version, found
         return found
 

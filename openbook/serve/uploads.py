@@ -23,7 +23,8 @@ from openbook.files import fsync_folder
 from openbook.ingest.plan import INNER
 from openbook.ingest.readers import detect
 from openbook.ingest.reading import INLINE
-from openbook.serve.access import Caller
+from openbook.serve import keys, reach
+from openbook.serve.access import Caller, of_key
 from openbook.serve.errors import Refused
 from openbook.serve.store import FILES, JOBS, new_id
 
@@ -106,12 +107,18 @@ def record(server: Server, kept: Collection[Kept], purpose: str, who: Caller) ->
 
 
 def find(server: Server, key: str, who: Caller) -> sa.Row[Any]:
-    """The row of one of the caller's own files, or of anyone's for an admin. Raises Refused 404."""
+    """The row of a file of the caller's own; for an admin also of those who see no more. Raises Refused 404."""
     with server.store.connect() as db:
         row = db.execute(sa.select(FILES).where(FILES.c.id == key, FILES.c.purpose != DOCUMENT)).one_or_none()
-    if row is None or not (row.owner == who.id or who.may("admin")):
+    if row is None or not (row.owner == who.id or (who.may("admin") and _covers(server, who, row.owner))):
         raise Refused(404, f"no file {key!r}", code="no_such_file", param="id")
     return row
+
+
+def _covers(server: Server, who: Caller, owner: str) -> bool:
+    """Whether a caller sees all that the owner of a file may have put into it, as far as that is known."""
+    key = keys.get(server.store, owner)
+    return who.all_groups or (key is not None and reach.covers(who, of_key(key)))
 
 
 def forget(server: Server, keys: Collection[str]) -> None:

@@ -15,7 +15,7 @@ def infos(server: Server, who: Caller) -> list[DocumentInfo]:
 
 def find(server: Server, who: Caller, name: str) -> DocumentInfo:
     """One document of the caller's. Raises Refused 404, alike for what is hidden and what is not there."""
-    found = next((info for info in server.infos() if info.name == name), None)
+    found = server.info(name)
     if found is None or not who.sees(found):
         raise absent(name)
     return found

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from openbook.serve import arms, openai_models, reach, training
+from openbook.records import Answer, Timings
+from openbook.serve import arms, history, keys, openai_models, reach, training, uploads
 from openbook.serve.access import OPEN, Caller
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
@@ -150,3 +151,36 @@ def test_nobody_adds_to_an_adapter_that_is_hidden_from_them(place: Place) -> Non
     with pytest.raises(Refused) as refused:
         training.submit(place.server, KEY, training.TrainOrder(name="raises"))
     assert (refused.value.status, refused.value.param) == (409, "name")
+
+
+def test_what_a_hidden_adapter_wrote_is_withheld_from_who_may_not_ask_it(place: Place) -> None:
+    with place.server.house.adapters.reserve("raises") as draft:
+        draft.publish({"library": {"reading": {"groups": ["hr"]}}})
+    asker = Caller("key-2", "hr", frozenset({"ask"}), ("hr",))
+    answer = Answer(
+        text="Raises are 9 %.", abstained=False, citations=(), sentences=(), hits=(), prompt="", model="m",
+        adapter="raises@1", arm="tuned", prompt_tokens=1, answer_tokens=1, seconds=Timings(0, 0, 0, 0),
+        library_version=0,
+    )  # fmt: skip
+    _, talk = history.keep(place.server, asker, "How much?", "raises", answer, None)
+    assert talk is not None
+    shown = [
+        history.talk(place.server, who, talk)["answers"][0]["answer"]["answer"]
+        for who in (asker, OPEN, replace(KEY, scopes=frozenset({"admin"})))
+    ]
+    assert shown == ["Raises are 9 %.", "Raises are 9 %.", history.WITHHELD]
+
+
+def test_an_admin_opens_files_of_those_who_see_no_more(place: Place) -> None:
+    store = place.server.store
+    admin = Caller("key-9", "admin", frozenset({"admin"}), ("sales",))
+    for groups, may in ((("sales",), True), ((), True), (("sales", "hr"), False)):
+        owner, _ = keys.create(store, "owner", ("train",), groups)
+        kept = uploads.Kept(f"file-{owner.id}", "a.jsonl", 3, "")
+        uploads.record(place.server, [kept], "fine-tune", Caller(owner.id, "owner", frozenset({"train"}), groups))
+        assert uploads.find(place.server, kept.id, OPEN).name == "a.jsonl"
+        if may:
+            assert uploads.find(place.server, kept.id, admin).name == "a.jsonl"
+        else:
+            with pytest.raises(Refused):
+                uploads.find(place.server, kept.id, admin)
