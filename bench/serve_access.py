@@ -2,8 +2,10 @@
 
 Every document holds a secret word under labels of its own; every caller has one group, one has none. Each asks every
 route for everything: by listing, by guessing names, by questions that fit hidden documents, by the ids of what others
-own. The model repeats all it is shown. A leak is a hidden document's secret in any response, its name in one that was
-not asked by that name, a thing of somebody else, or a hidden document answered otherwise than one that does not exist.
+own: conversations, reviews, files, jobs, trainings with their runs and adapters, comparisons with their reports. The
+model repeats all it is shown. A leak is a hidden document's secret in any response, its name in one that was not asked
+by that name, a thing of somebody else, or a hidden document answered otherwise than one that does not exist. How long a
+hidden document and an absent one take is measured by turns and told as the ratio of the medians.
 
     python -m bench.serve_access --documents 200 --groups 20
 """
@@ -14,6 +16,7 @@ import argparse
 import json
 import random
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -30,13 +33,33 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from bench.common import OUT
+from openbook.finetune.registry import Registry
 from openbook.records import Message
-from openbook.serve import keys
-from openbook.serve.store import open_store
+from openbook.serve import keys, reach
+from openbook.serve.access import Caller, of_key
+from openbook.serve.store import EVENTS, JOBS, open_store
+from openbook.workspace import Workspace
 from tests.serving import desk, running
 
 SCOPES = ("ask", "search", "write", "train")
 ABSENT = "vault-h9999x.md"
+SHOWN = (
+    "/api/jobs",
+    "/api/jobs/{train_succeeded}",
+    "/api/jobs/{compare_succeeded}",
+    "/v1/fine_tuning/jobs",
+    "/v1/fine_tuning/jobs/{train_succeeded}",
+    "/api/runs/{run}/events",
+    "/api/runs/{run}/curves",
+    "/api/reports",
+    "/api/reports/{report}",
+    "/api/reports/{report}/page",
+    "/api/review",
+    "/api/adapters",
+    "/api/arms",
+    "/v1/files",
+)
+"""What shows the owner of trainings, comparisons and reviews what must be shown to nobody else."""
 _WORD, _NAME = re.compile(r"zq[0-9a-f]{12}"), re.compile(r"h\d{4}x")
 _PLACE = re.compile(r"\{[^}]*\}")
 
@@ -70,6 +93,8 @@ class Tally:
     leaks: list[str] = field(default_factory=list)
     found: Counter[str] = field(default_factory=Counter)
     """Own secrets seen, by route: shows that the route can show any."""
+    ratios: dict[str, float] = field(default_factory=dict)
+    """Route -> median time of a hidden document by that of one that does not exist."""
 
 
 def secrets(count: int, groups: int, seed: int) -> list[Secret]:
@@ -131,9 +156,9 @@ class Prober:
             filled = _PLACE.sub(lambda place: ids[place.group()[1:-1].partition(":")[0]], path)
             self.call("GET", filled, route=f"GET {path}")
 
-    def others(self, path: str, method: str = "GET", **how: Any) -> None:
+    def others(self, path: str, method: str = "GET", *, asked: str = "", **how: Any) -> None:
         """A thing that belongs to somebody else."""
-        response = self.call(method, path, route=f"{method} {_generic(path)} (of another)", **how)
+        response = self.call(method, path, asked=asked, route=f"{method} {_generic(path)} (of another)", **how)
         if response.status_code not in (403, 404):
             self.tally.leaks.append(f"{method} {path}: {response.status_code} for {self.groups}, who does not own it")
 
@@ -173,6 +198,44 @@ class Prober:
         if hidden.status_code != absent.status_code or hidden.text != told:
             self.tally.leaks.append(f"{path}: hidden {hidden.status_code} {hidden.text[:80]!r}, absent {told[:80]!r}")
 
+    def models(self, one: Secret) -> None:
+        """An adapter that learned from hidden documents must be asked for as one that does not exist."""
+        hidden, absent = f"tone-{one.handle}", f"tone-{ABSENT[6:-3]}"
+        for suffix in ("", "+rag", "@1", "@1+rag"):
+            for path, body in (
+                ("/api/ask", {"question": "Hello?", "model": "MODEL"}),
+                ("/v1/chat/completions", {"model": "MODEL", "messages": [{"role": "user", "content": "Hello?"}]}),
+                ("/api/compare", {"made": 1, "tuned": ["MODEL"]}),
+                ("/v1/fine_tuning/jobs", {"model": "MODEL", "training_file": "file-0"}),
+            ):
+                told = [
+                    self.call("POST", path, asked=one.handle, json=json.loads(json.dumps(body).replace("MODEL", model)))
+                    for model in (hidden + suffix, absent + suffix)
+                ]
+                if told[0].status_code < 400 or told[0].text != told[1].text.replace(absent, hidden):
+                    self.tally.leaks.append(
+                        f"{path}: hidden adapter {told[0].text[:80]!r}, absent {told[1].text[:80]!r}"
+                    )
+
+    def times(self, one: Secret, rounds: int) -> None:
+        """How much longer a hidden document takes than one that does not exist, by turns on one connection."""
+        question = f"What is the passphrase of vault {one.handle}?"
+        for method, path in (
+            *(("GET", f"/api/document{part}") for part in ("", "/text", "/file")),
+            ("DELETE", "/api/document"),
+            ("POST", "/api/explain"),
+        ):
+            took: dict[str, list[float]] = {one.name: [], ABSENT: []}
+            for number in range(rounds):
+                for name in sorted(took, reverse=bool(number % 2)):
+                    began = time.perf_counter()
+                    if method == "POST":
+                        self.http.post(path, json={"question": question, "document": name})
+                    else:
+                        self.http.request(method, path, params={"name": name})
+                    took[name].append(time.perf_counter() - began)
+            self.tally.ratios[f"{method} {path}"] = statistics.median(took[one.name]) / statistics.median(took[ABSENT])
+
     async def mcp(self, documents: Sequence[Secret]) -> None:
         """The same through the official MCP client."""
         async with (
@@ -201,25 +264,64 @@ class Prober:
 
 
 def _generic(path: str) -> str:
-    return re.sub(r"/[a-z]+-[0-9a-f]{8,}[^/]*", "/{id}", path)
+    return re.sub(r"/([a-z]+-[0-9a-f]{8,}|tone-|run-|report-)[^/]*", "/{id}", path)
+
+
+def leave(workspace: Workspace, who: Caller, one: Secret) -> dict[str, str]:
+    """What trainings and comparisons of a caller leave behind, as if they had been done; their ids."""
+    state, now = workspace.state, time.time()
+    ids = {"run": f"run-{one.handle[1:-1]}", "report": f"report-{one.handle[1:-1]}"}
+    runs = state / "runs" / ids["run"]
+    reports = state / "reports" / ids["report"]
+    for folder in (runs, reports):
+        folder.mkdir(parents=True)
+        reach.seal(folder, who)
+    (runs / "events.jsonl").write_text(json.dumps({"kind": "start", "t": now, "name": one.word}) + "\n")
+    for page in (runs / "page.html", runs / "preflight.html", reports / "report.html"):
+        page.write_text(f"<p>{one.word}</p>")
+    (reports / "report.json").write_text(json.dumps({"id": ids["report"], "title": one.word, "arms": []}))
+    with Registry(state / "adapters").reserve(f"tone-{one.handle}") as draft:
+        draft.publish({"library": {"reading": {"groups": list(who.groups)}}, "run": ids["run"], "metric": {}})
+    args = {"name": one.word, "settings": {}, "files": [], "validation": [], "openai": {"metadata": {"w": one.word}}}
+    result = {"model": f"ft:base:tone-{one.handle}:1", "run": ids["run"], "report": ids["report"], "said": one.word}
+    with open_store(state / "server.db").begin() as db:
+        for kind, reached in (
+            ("train", "succeeded"),
+            ("train", "paused"),
+            ("preflight", "succeeded"),
+            ("compare", "succeeded"),
+        ):
+            ids[f"{kind} {reached}"] = name = f"job-{one.word[2:]}{len(ids):012x}"
+            row = {"id": name, "kind": kind, "owner": who.id, "caller": who.json(), "args": args, "state": reached}
+            db.execute(JOBS.insert().values(**row, result=result, error="", wish="", created=now, started=now))
+            for event in (
+                {"kind": "step", "step": 1, "loss": 1.0, "said": one.word},
+                {"state": reached, "result": result},
+            ):
+                db.execute(EVENTS.insert().values(job=name, at=now, event=event))
+    return ids
 
 
 def own(prober: Prober, one: Secret) -> dict[str, str]:
     """What one caller leaves behind: a conversation, a rated answer, a file, a job; their ids."""
     question = f"What is the passphrase of vault {one.handle}?"
     said = prober.call("POST", "/api/ask", asked=one.handle, json={"question": question, "model": "rag"}).json()
-    prober.call("POST", "/api/feedback", json={"answer": said["id"], "rating": "down", "reason": f"wrong {one.word}"})
+    rated = {"answer": said["id"], "rating": "down", "reason": f"wrong {one.word}"}
+    review = prober.call("POST", "/api/feedback", json=rated).json()
     file = prober.call(
         "POST", "/v1/files", data={"purpose": "fine-tune"}, files={"file": (f"{one.word}.jsonl", b"{}\n")}
     ).json()
     job = prober.call(
         "POST", "/api/documents", data={"labels": one.labels[0]}, files={"files": (f"{one.word}.md", one.text.encode())}
     ).json()
-    return {"conversation": said["conversation"], "answer": said["id"], "file": file["id"], "job": job["job"]["id"]}
+    return {
+        **{"conversation": said["conversation"], "answer": said["id"], "review": review["id"]},
+        **{"file": file["id"], "job": job["job"]["id"]},
+    }
 
 
-def run(documents: int, groups: int, *, sample: int = 0, seed: int = 0, workers: int = 4) -> Tally:
-    """The matrix; with `sample`, each caller asks for so many of the documents only."""
+def run(documents: int, groups: int, *, sample: int = 0, seed: int = 0, workers: int = 4, rounds: int = 20) -> Tally:
+    """The matrix; with `sample`, each caller asks for so many of the documents only; `rounds` are of the timing."""
     made, tally = secrets(documents, groups, seed), Tally()
     toml = "[serve]\nrequests_per_minute = 0\nwaiting = 1000\n[answer]\nabstain_below = 0.0\n"
     with tempfile.TemporaryDirectory() as folder:
@@ -233,35 +335,47 @@ def run(documents: int, groups: int, *, sample: int = 0, seed: int = 0, workers:
                         (place / one.name).write_text(one.text)
                 workspace.sync([place / one.name for one in made if one.labels == labels], acl=labels)
             store = open_store(workspace.state / "server.db")
-            callers: list[tuple[str, tuple[str, ...]]] = []
+            callers: list[tuple[Caller, str]] = []
             for group in ["", *(f"g{number}" for number in range(groups))]:
                 member = (group,) if group else ()
-                callers.append((keys.create(store, f"key of {group or 'nobody'}", SCOPES, member)[1], member))
+                key, secret = keys.create(store, f"key of {group or 'nobody'}", SCOPES, member)
+                callers.append((of_key(key), secret))
+            porter = keys.create(store, "an admin of no group", ("admin",))[1]
+            mine = [(who, one) for who, _ in callers for one in made if _only(one, who.groups)]
+            left = leave(workspace, *mine[0])
             with running(workspace) as url:
-                _probe(url, callers, made, tally, sample, seed, workers)
+                _probe(url, callers, porter, mine[0], left, made, tally, sample, seed, workers, rounds)
         finally:
             workspace.close()
     return tally
 
 
+def _only(one: Secret, groups: Sequence[str]) -> bool:
+    return bool(groups) and "*" not in one.labels and one.seen_by(groups)
+
+
 def _probe(
     url: str,
-    callers: Sequence[tuple[str, tuple[str, ...]]],
+    callers: Sequence[tuple[Caller, str]],
+    porter: str,
+    owned: tuple[Caller, Secret],
+    left: Mapping[str, str],
     made: Sequence[Secret],
     tally: Tally,
     sample: int,
     seed: int,
     workers: int,
+    rounds: int,
 ) -> None:
-    probers = [Prober(url, key, groups, made, tally) for key, groups in callers]
-    owner = next(
-        one for one in probers if one.groups and any("*" not in s.labels and s.seen_by(one.groups) for s in made)
-    )
-    theirs = next(one for one in made if "*" not in one.labels and one.seen_by(owner.groups))
-    ids = own(owner, theirs)
+    probers = [Prober(url, key, who.groups, made, tally) for who, key in callers]
+    owner, theirs = next(one for one in probers if one.groups == owned[0].groups), owned[1]
+    ids = {**left, **own(owner, theirs)}
     paths = owner.http.get("/api/openapi.json").json()["paths"]
     filler = dict.fromkeys(("id", "job", "job_id", "report", "run", "n", "version"), ids["job"])
     filler |= {"file_id": ids["file"], "conversation": ids["conversation"], "model": "rag", "name": "tone"}
+    for path in SHOWN:  # else that the others do not see it would prove nothing
+        shown = owner.http.get(path.format(**{name.replace(" ", "_"): one for name, one in ids.items()})).text
+        tally.found[f"{path} (of the owner)"] += int(theirs.word in shown or f"tone-{theirs.handle}" in shown)
     strangers = [one for one in probers if not theirs.seen_by(one.groups)]
     stranger = strangers[0]
     stranger.hidden |= {theirs.word}
@@ -271,10 +385,30 @@ def _probe(
         f"/api/jobs/{ids['job']}/events",
         f"/v1/files/{ids['file']}",
         f"/v1/files/{ids['file']}/content",
-        f"/v1/fine_tuning/jobs/{ids['job']}",
+        *(
+            f"{home}/{ids[job]}{part}"
+            for job in ("train succeeded", "train paused", "preflight succeeded", "compare succeeded")
+            for home, part in (
+                ("/api/jobs", ""),
+                ("/api/jobs", "/events"),
+                ("/v1/fine_tuning/jobs", ""),
+                ("/v1/fine_tuning/jobs", "/events"),
+                ("/v1/fine_tuning/jobs", "/checkpoints"),
+            )
+        ),
+        *(f"/api/runs/{ids['run']}/{page}" for page in ("events", "curves", "preflight")),
+        *(f"/api/reports/{ids['report']}{page}" for page in ("", "/page")),
     ):
         for one in strangers:
             one.others(path)
+    for one in strangers:
+        for home in ("/api/jobs", "/v1/fine_tuning/jobs"):
+            for wish in ("pause", "resume", "cancel"):
+                one.others(f"{home}/{ids['train paused']}/{wish}", "POST")
+        one.others(f"/api/review/{ids['review']}", "POST", json={"decision": "reject"})
+        for verb, body in (("promote", {"version": 1}), ("roll-back", {})):
+            one.others(f"/api/adapters/tone-{theirs.handle}/{verb}", "POST", asked=theirs.handle, json=body)
+        one.models(theirs)
     stranger.others(f"/api/conversations/{ids['conversation']}", "DELETE")
     stranger.others(f"/v1/files/{ids['file']}", "DELETE")
     stranger.others(f"/api/jobs/{ids['job']}/cancel", "POST")
@@ -293,6 +427,15 @@ def _probe(
     with ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(everything, probers):
             pass
+    admin = Prober(url, porter, (), made, tally)
+    admin.hidden |= {theirs.word}
+    admin.listings(paths, {name: one for name, one in filler.items() if name != "conversation"})
+    for path in (*SHOWN, *(f"/v1/files/{ids['file']}{part}" for part in ("", "/content"))):
+        admin.call(
+            "GET", path.format(**{name.replace(" ", "_"): one for name, one in ids.items()}), route="GET (an admin)"
+        )
+    stranger.times(theirs, rounds)
+    probers.append(admin)
     for prober in probers:
         prober.http.close()
 
@@ -310,12 +453,15 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=20)
     parser.add_argument("--sample", type=int, default=0, help="documents each caller asks for; 0 is all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=300, help="of the timing of hidden against absent documents")
     given = parser.parse_args()
     began = time.perf_counter()
-    tally = run(given.documents, given.groups, sample=given.sample, seed=given.seed)
-    for route, count, found in rows(tally):
-        print(f"{count:7} {found:7}  {route}")
+    tally = run(given.documents, given.groups, sample=given.sample, seed=given.seed, rounds=given.rounds)
+    for route, count, seen in rows(tally):
+        print(f"{count:7} {seen:7}  {route}")
     print(f"{sum(tally.requests.values())} requests, {len(tally.leaks)} leaks, {time.perf_counter() - began:.0f} s")
+    for route, ratio in tally.ratios.items():
+        print(f"{ratio:7.3f}  {route}: hidden / absent, medians of {given.rounds}")
     for leak in tally.leaks[:50]:
         print("LEAK", leak)
     OUT.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@ def test_no_caller_learns_of_a_document_of_other_groups_anywhere() -> None:
     tally = serve_access.run(6, 2)
     assert tally.leaks == []
     assert len(tally.requests) > 45
+    for path in serve_access.SHOWN:
+        assert tally.found[f"{path} (of the owner)"] > 0, path
     for route in (*SHOWS, *SHOWS_MCP):  # a route that shows nobody anything would prove nothing
         assert tally.found[route] > 0, route
 
