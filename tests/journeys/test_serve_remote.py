@@ -69,9 +69,7 @@ def timeless(told: Any) -> Any:
     return told
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    room = tmp_path_factory.mktemp("prepared")
+def made(room: Path) -> Path:
     folder = room / "desk"
     openbook("init", str(folder), "--model", "smollm2-135m-instruct", cwd=room)
     (folder / "docs").mkdir()
@@ -82,8 +80,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("prepared"))
+
+
 @pytest.fixture
 def desk(prepared: Path, tmp_path: Path) -> Path:
+    """A copy; its documents remember the folder they were read from, which is the first one's."""
     return Path(shutil.copytree(prepared, tmp_path / "desk"))
 
 
@@ -105,6 +109,7 @@ def test_commands_say_the_same_with_a_server_beside_them_and_after_it_was_killed
     assert timeless(as_json(*ASKED[0], cwd=desk)) == alone[0]
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_ends_a_command_as_it_does_without_a_server(desk: Path) -> None:
     wrong = [
         ("ask", QUESTION, "--arm", "tuned"),
@@ -131,8 +136,12 @@ def test_what_goes_wrong_ends_a_command_as_it_does_without_a_server(desk: Path) 
     assert "99" in beside[-1][1]
 
 
-def test_documents_come_in_and_go_out_through_the_server(served: Process) -> None:
-    desk = served.folder
+def test_documents_come_in_and_go_out_through_the_server(tmp_path: Path) -> None:
+    with Process(made(tmp_path)) as served:
+        come_in_and_go_out(served.folder)
+
+
+def come_in_and_go_out(desk: Path) -> None:
     (desk / "docs" / "Parking.md").write_text("# Parking\n\nParking costs 3 euros a day.\n", encoding="utf-8")
     before = as_json("versions", cwd=desk)[-1]["version"]
     foreseen = as_json("sync", "Parking.md", "--acl", "*", "--dry-run", cwd=desk / "docs")
@@ -156,6 +165,7 @@ def test_a_conversation_goes_on_through_the_server_and_is_not_kept_there(served:
     assert kept["conversations"] == []
 
 
+@pytest.mark.slow
 def test_many_questions_are_asked_through_the_server(served: Process) -> None:
     cases = [
         {"id": "a", "question": QUESTION},
@@ -290,6 +300,7 @@ def test_an_mcp_host_sees_what_its_groups_see(desk: Path) -> None:
     assert SALARIES in documents_of(asyncio.run(work()))
 
 
+@pytest.mark.slow
 def test_the_configuration_of_the_documentation_works(desk: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
     config = json.loads(page.split("```json")[1].split("```")[0])["mcpServers"]["openbook"]

@@ -160,6 +160,7 @@ def test_a_paused_training_stops_at_a_checkpoint_and_goes_on(client: openai.Open
     assert len(list((workspace.state / "runs").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_preference_pairs_are_learned_too(client: openai.OpenAI) -> None:
     made = client.fine_tuning.jobs.create(
         model="base",
