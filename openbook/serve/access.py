@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
@@ -19,6 +19,7 @@ from openbook.records import PUBLIC, Condition, DocumentInfo, Scope
 from openbook.serve import keys, sessions
 from openbook.serve.errors import Refused
 from openbook.serve.keys import SCOPES, Key
+from openbook.serve.limits import place
 
 if TYPE_CHECKING:
     from openbook.serve.state import Server
@@ -174,12 +175,12 @@ def _identified(request: Request, server: Server) -> Caller:
 
 
 def _verified(request: Request, server: Server, secret: str) -> Key:
-    place = f"wrong key from {origin(request, server)}"
+    asked = f"wrong key from {origin(request, server)}"
     if not server.verifier.knows(secret):  # else one stranger behind the proxy would lock out all others there
-        server.limiter.check(place, WRONG_PER_MINUTE, count=False)
+        server.limiter.check(asked, WRONG_PER_MINUTE, count=False)
     key = server.verifier.verify(secret)
     if key is None:
-        server.limiter.check(place, WRONG_PER_MINUTE)
+        server.limiter.check(asked, WRONG_PER_MINUTE)
         raise Refused(
             401,
             "this key is not known here, or was revoked, or has expired; make one with: openbook keys create NAME",
@@ -235,4 +236,4 @@ def _sent_by_own_page(request: Request, token: str) -> bool:
     if given:
         return hmac.compare_digest(given.encode(), token.encode())
     origin = request.headers.get("origin", "")
-    return bool(origin) and urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+    return bool(origin) and place(origin) == request.headers.get("host", "").lower()

@@ -183,7 +183,10 @@ def _most(headers: Headers, settings: Serve) -> int:
 
 def _check_host(host: str, settings: Serve) -> None:
     """A page elsewhere may have its own name point here (DNS rebinding); it cannot have an address do so."""
-    name = (urlsplit(f"//{host}").hostname or "") if host else ""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # half a pair of brackets
+        name = host
     if name in {"localhost", settings.host.lower(), *(one.lower() for one in settings.names)}:
         return
     try:
@@ -199,13 +202,25 @@ def _check_origin(headers: Headers, settings: Serve) -> None:
     origin = headers.get("origin", "")
     if origin in settings.cors and origin:
         return
-    foreign = bool(origin) and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    foreign = bool(origin) and place(origin) != headers.get("host", "").lower()
     if foreign or headers.get("sec-fetch-site", "") in ("cross-site", "same-site"):
         raise Refused(
             403,
             f"a page of {origin or 'another site'!r} may not do this; the operator can allow it with serve.cors",
             code="cross_origin",
         )
+
+
+def place(origin: str) -> str:
+    """The host and port of an origin; "" for what is none.
+
+    >>> place("https://Desk.example.org:8421"), place("null"), place("http://[")
+    ('desk.example.org:8421', '', '')
+    """
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _harden(headers: MutableHeaders, path: str) -> None:

@@ -353,3 +353,14 @@ def test_a_private_file_is_private_from_its_first_byte(tmp_path: Path, monkeypat
     write_atomic(tmp_path / "token", "secret", mode=0o600)
     assert modes[0] == 0o600
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("line", ["Host: [", "Host: a]b", "Host: [::1", "Origin: http://[", "Origin: http://a]b"])
+def test_what_is_no_host_and_no_origin_is_refused_not_stumbled_over(place: Place, line: str) -> None:
+    host, _, port = place.url.removeprefix("http://").partition(":")
+    given = [line] if line.startswith("Host") else [f"Host: {host}:{port}", line]
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall("\r\n".join(["POST /api/search HTTP/1.1", *given, "Content-Length: 0", "", ""]).encode())
+        said = connection.recv(2000)
+    assert said.split()[1] == (b"421" if line.startswith("Host") else b"403")
+    assert b"nosniff" in said
