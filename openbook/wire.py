@@ -49,23 +49,25 @@ def search_json(result: SearchResult) -> dict[str, Any]:
     }
 
 
+def citation_json(one: Citation) -> dict[str, Any]:
+    """A citation as the contract has it."""
+    return {
+        "document": one.document,
+        "page": one.page,
+        "start": one.start,
+        "end": one.end,
+        "quote": one.quote,
+        "sentence": one.sentence,
+    }
+
+
 def answer_json(answer: Answer) -> dict[str, Any]:
     """An answer as the contract has it."""
     seconds = answer.seconds
     return {
         "answer": answer.text,
         "abstained": answer.abstained,
-        "citations": [
-            {
-                "document": one.document,
-                "page": one.page,
-                "start": one.start,
-                "end": one.end,
-                "quote": one.quote,
-                "sentence": one.sentence,
-            }
-            for one in answer.citations
-        ],
+        "citations": [citation_json(one) for one in answer.citations],
         "sentences": [{"text": one.text, "supported": one.supported} for one in answer.sentences],
         "hits": [hit_json(hit) for hit in answer.hits],
         "prompt": answer.prompt,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openbook.records import Answer, Citation
+from openbook.wire import citation_json
 
 _HEADING = "\n\nSources:\n"
 _LISTED = re.compile(r"\n\nSources:\n\[\d+\] .*\Z", re.DOTALL)
@@ -26,17 +27,7 @@ def cut(text: str, stop: Sequence[str]) -> str:
 def cited(answer: Answer, text: str) -> list[dict[str, Any]]:
     """The citations of what is shown of an answer: its text, or a beginning of it."""
     return [
-        {
-            "number": number,
-            "document": one.document,
-            "page": one.page,
-            "start": one.start,
-            "end": one.end,
-            "quote": one.quote,
-            "sentence": one.sentence,
-        }
-        for one in answer.citations
-        if (number := _number(answer, one, text))
+        {"number": number, **citation_json(one)} for one in answer.citations if (number := _number(answer, one, text))
     ]
 
 
