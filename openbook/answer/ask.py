@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -42,8 +43,9 @@ class AnswerStream(Iterator[str]):
     replaced by the passages' own sentences.
     """
 
-    def __init__(self, parts: Iterator[str | Answer]) -> None:
+    def __init__(self, parts: Iterator[str | Answer], writing: _Writing | None = None) -> None:
         self._parts = parts
+        self._writing = writing if writing is not None else _Writing()
         self._answer: Answer | None = None
 
     def __next__(self) -> str:
@@ -63,9 +65,36 @@ class AnswerStream(Iterator[str]):
         return self._answer
 
     def close(self) -> None:
-        """Stop generating."""
-        close = getattr(self._parts, "close", None)
-        if close is not None:
+        """Stop generating; from any thread, also while another waits for the next piece."""
+        self._writing.stop()
+        _close(self._parts)
+
+
+class _Writing:
+    """The model's stream of one answer, to be stopped from any thread."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._stream: Iterator[str | Generation] | None = None
+
+    def begin(self, stream: Iterator[str | Generation]) -> Iterator[str | Generation]:
+        """The stream, closed already where nobody wants it any more."""
+        self._stream = stream
+        if self.stopped:  # after the line above: one of the two threads sees what the other has set
+            _close(stream)
+        return stream
+
+    def stop(self) -> None:
+        """Nobody wants the rest."""
+        self.stopped = True
+        if self._stream is not None:
+            _close(self._stream)
+
+
+def _close(stream: Iterator[object]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        with suppress(ValueError):  # a generator that another thread is in: it ends with its next piece
             close()
 
 
@@ -156,7 +185,8 @@ class Assistant:
             stop=tuple(stop),
             json_schema=json_schema,
         )
-        return AnswerStream(self._parts(question, history, scope, contexts, task, sampling))
+        writing = _Writing()
+        return AnswerStream(self._parts(question, history, scope, contexts, task, sampling, writing), writing)
 
     def _parts(
         self,
@@ -166,12 +196,13 @@ class Assistant:
         contexts: Sequence[str | Chunk] | None,
         task: str,
         sampling: Sampling,
+        writing: _Writing,
     ) -> Iterator[str | Answer]:
         started = time.perf_counter()
         found = self._retrieve(question, history, scope, contexts)
         base = self._blank(found)
         if self._arm in ("base", "tuned"):
-            yield from self._generated(question, history, None, base, started, task, sampling)
+            yield from self._generated(question, history, None, base, started, task, sampling, writing)
         elif not found.hits or (found.asked is not None and not self._confident(found.asked, found.hits)):
             notes = (EMPTY_NOTE,) if not found.hits and found.version == 0 else ()
             yield ABSTENTION
@@ -184,7 +215,7 @@ class Assistant:
             )
         else:
             yield from self._generated(
-                question, history, found.hits, base, started, task, sampling, found.asked or question
+                question, history, found.hits, base, started, task, sampling, writing, found.asked or question
             )
 
     def _generated(
@@ -196,6 +227,7 @@ class Assistant:
         started: float,
         task: str,
         sampling: Sampling,
+        writing: _Writing,
         asked: str = "",
     ) -> Iterator[str | Answer]:
         if self._generator is None:
@@ -215,11 +247,13 @@ class Assistant:
         )
         prompt = model.render(turns)
         done: Generation | None = None
-        for piece in model.stream(turns, sampling):
+        for piece in writing.begin(model.stream(turns, sampling)):
             if isinstance(piece, Generation):
                 done = piece
             else:
                 yield piece
+        if writing.stopped:
+            return
         if done is None:
             raise OpenbookError(f"the model {model.name!r} ended without finishing its answer; ask again")
         notes = [CUT_NOTE] if done.finish == "length" else []

@@ -68,7 +68,7 @@ async def pieces(server: Server, who: Caller, question: Question) -> AsyncGenera
             if isinstance(part, Answer):
                 return
     finally:
-        run.cancelled = True
+        run.cancel()
 
 
 async def whole(server: Server, who: Caller, question: Question) -> Answer:
@@ -107,11 +107,18 @@ class _Run:
     """One answer in a thread of its own, which keeps its turn until the model has let go of it."""
 
     def __init__(self, server: Server, who: Caller, question: Question, turn: Turn) -> None:
-        self.cancelled = False
+        self._gone = threading.Event()
         self.parts: asyncio.Queue[str | Answer | BaseException] = asyncio.Queue()
         """What came so far; as short as an answer."""
         self._server, self._who, self._question, self._turn = server, who, question, turn
         self._loop = asyncio.get_running_loop()
+        self._writing: AnswerStream | None = None
+
+    def cancel(self) -> None:
+        """Nobody wants the rest: a model that is silent, still reading its prompt, is told so too. Does not wait."""
+        self._gone.set()
+        if self._writing is not None:
+            self._loop.run_in_executor(None, self._writing.close)  # writes to a pipe, which may be full
 
     def answer(self) -> None:
         """Write the answer, to its end or to its cancellation."""
@@ -127,12 +134,16 @@ class _Run:
         self._server.traces.answered(self._question, answer, began=began, error=problem)
 
     def _write(self) -> Answer | None:
-        stream = self._stream()
+        stream = self._writing = self._stream()
         try:
+            if self._gone.is_set():  # before there was anything to close
+                return None
             for piece in stream:
-                if self.cancelled:
+                if self._gone.is_set():
                     return None
                 self._put(piece)
+            if self._gone.is_set():
+                return None
             self._put(stream.answer)
             return stream.answer
         finally:

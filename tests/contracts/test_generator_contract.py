@@ -139,7 +139,7 @@ def test_a_schema_that_cannot_be_followed_is_refused_and_the_next_answer_is_whol
     expected, _ = ask(generator)
     with pytest.raises(UsageError, match="cannot be followed"):
         list(generator.stream(TURNS, Sampling(max_tokens=40, json_schema='{"type": "nonsense"}')))
-    assert alike(generator, ask(generator)[0], expected)
+    assert ask(generator)[0] == expected
 
 
 def test_closing_the_iterator_cancels_and_the_next_answer_is_whole(generator: seams.Generator) -> None:
@@ -149,7 +149,7 @@ def test_closing_the_iterator_cancels_and_the_next_answer_is_whole(generator: se
     start = time.perf_counter()
     stream.close()  # type: ignore[attr-defined]
     assert time.perf_counter() - start < 1
-    assert alike(generator, ask(generator)[0], expected)
+    assert ask(generator)[0] == expected
 
 
 def test_an_unfinished_answer_does_not_block_another_in_the_same_thread(generator: seams.Generator) -> None:
@@ -198,3 +198,70 @@ def test_a_closed_generator_refuses_and_may_be_closed_again(kind: str) -> None:
         with pytest.raises(ModelError, match="closed"):
             generator.stream(TURNS, LONG)
         generator.close()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["openvino-throughput", "batched"])
+def test_closing_from_another_thread_lets_go_of_who_waits_for_a_long_prompt(kind: str) -> None:
+    turns = [Message("user", " ".join(f"word{n}" for n in range(1200)) + " Say which words these were.")]
+    with made(kind) as generator:
+        expected, _ = ask(generator)
+        stream, got = generator.stream(turns, Sampling(max_tokens=400)), list[object]()
+        reading = threading.Thread(target=lambda: got.extend(stream))
+        reading.start()
+        time.sleep(0.3)
+        assert not got, "the prompt is being read"
+        stream.close()  # type: ignore[attr-defined]
+        reading.join(2)
+        assert not reading.is_alive()
+        assert not got
+        assert ask(generator)[0] == expected
+        if kind == "batched":
+            assert generator._child is not None  # type: ignore[attr-defined]
+            assert not generator._child._runs  # type: ignore[attr-defined]
+
+
+@pytest.mark.model
+def test_in_a_batch_a_schema_and_a_stop_string_hold_beside_other_answers() -> None:
+    turns = [Message("user", "How many days has a week? Answer in JSON.")]
+    shape = {"type": "object", "properties": {"days": {"type": "integer", "maximum": 99}}, "required": ["days"]}
+    schema = json.dumps({**shape, "additionalProperties": False})
+    with made("batched") as generator:
+        beside = generator.stream(TURNS, Sampling(max_tokens=200))
+        next(beside)
+        ends: list[Generation] = []
+
+        def answer(sampling: Sampling) -> None:
+            *_, end = generator.stream(turns, sampling)
+            assert isinstance(end, Generation)
+            ends.append(end)
+
+        orders = (Sampling(max_tokens=40, json_schema=schema), Sampling(max_tokens=40, stop=("e", "a", "i", "o")))
+        threads = [threading.Thread(target=answer, args=(order,)) for order in orders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(ends) == 2
+        shaped = next(end for end in ends if end.text.startswith("{"))
+        assert list(json.loads(shaped.text)) == ["days"]
+        stopped = next(end for end in ends if end is not shaped)
+        assert stopped.finish == "stop"
+        assert not set(stopped.text) & set("eaio")
+        beside.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.model
+def test_a_batch_left_by_an_answer_at_any_word_answers_the_same_prompt_as_before() -> None:
+    with made("batched") as generator:
+        for number in range(6):
+            turns = [Message("user", "leave policy travel badge " * (10 + number) + "What is said about leave?")]
+            for _ in range(2):
+                *_, expected = generator.stream(turns, Sampling(max_tokens=24))
+            stream = generator.stream(turns, Sampling(max_tokens=400))
+            next(stream)
+            stream.close()  # type: ignore[attr-defined]
+            *_, end = generator.stream(turns, Sampling(max_tokens=24))
+            assert isinstance(end, Generation)
+            assert isinstance(expected, Generation)
+            assert end.text == expected.text

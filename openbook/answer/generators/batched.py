@@ -129,17 +129,24 @@ class _Run:
 
     @cancelled.setter
     def cancelled(self, value: bool) -> None:
-        if value and not self._ended and self._child is not None:
+        if not value or self._ended:
+            return
+        self._ended = True
+        self.said.put(([], ""))  # lets go of who waits for a token
+        if self._child is not None:
             self._child.cancel(self._number)
-        self._ended = self._ended or value
 
     def tokens(self) -> Iterator[list[int]]:
         """Begin, and give token ids as they come."""
         self.start = self.first = self.last = time.perf_counter()
         self._child = self._owner._running()
         self._number = self._child.ask(self, self._prompt, self._sampling)
+        if self._ended:  # cancelled before the child knew of it
+            self._child.cancel(self._number)
         while not self._ended:
             tokens, end = self.said.get()
+            if self.cancelled:
+                return
             if tokens:
                 self.last = time.perf_counter()
                 self.first = self.last if not self.count else self.first

@@ -10,6 +10,7 @@ import json
 import os
 import select
 import sys
+from collections import Counter
 from typing import IO, Any
 
 from openbook.answer.generators.openvino import cache_of, config_of, reason, unfollowable
@@ -41,6 +42,8 @@ class Batch:
             KV_CACHE_PRECISION="f16",
         )
         self._handles: dict[int, Any] = {}
+        self._came: Counter[int] = Counter()
+        """Tokens of each."""
         self._refused: list[tuple[int, list[int], str]] = []
         """Asked for in a shape that no grammar can be made of."""
 
@@ -54,9 +57,14 @@ class Batch:
 
         if "cancel" in order:
             handle = self._handles.pop(order["cancel"], None)
-            if handle is not None:
-                handle.cancel()
+            if handle is None:
+                return
+            if self._came.pop(order["cancel"], 0) == 1:
+                # Left now, its last block would be kept as far as the prompt's end, half filled. The same prompt would
+                # then read one token instead of that block's, in another kernel, which rounds otherwise.
                 self._pipeline.step()
+            handle.cancel()
+            self._pipeline.step()
             return
         sampling = Sampling(**{**order["sampling"], "stop": tuple(order["sampling"]["stop"])})
         prompt = ov.Tensor(np.array([order["prompt"]], dtype=np.int64))
@@ -89,8 +97,9 @@ class Batch:
                 end = end or "stop"
             elif status != openvino_genai.GenerationStatus.RUNNING:
                 end = "no room for its attention state"
+            self._came[number] += len(tokens)
             if end:
-                del self._handles[number]
+                del self._handles[number], self._came[number]
             if tokens or end:
                 said.append((number, tokens, end))
         return said

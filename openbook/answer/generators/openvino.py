@@ -108,12 +108,23 @@ class _Run:
     """
 
     def __init__(self, owner: OpenVINOGenerator, prompt: Any, sampling: Sampling) -> None:
-        self.cancelled = False
         self.start = self.first = self.last = 0.0
         self.count = 0
         self.finish: Literal["stop", "length"] = "stop"
+        self._cancelled = False
         self._owner, self._prompt, self._sampling = owner, prompt, sampling
         self._queue: queue.SimpleQueue[list[int] | Exception | None] = queue.SimpleQueue()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the rest. The model notices at its next token: it is not to be stopped in a prompt."""
+        return self._cancelled
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        if value and not self._cancelled:
+            self._cancelled = True
+            self._queue.put(None)  # lets go of who waits for a token
 
     def tokens(self) -> Iterator[list[int]]:
         """Begin, and give token ids as they come; raises what the generation raised."""

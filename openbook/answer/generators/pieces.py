@@ -5,7 +5,8 @@ Token ids or text in, text out; knows no model, no server and no thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import Literal, Protocol
 
 from openbook.errors import PromptTooLong
@@ -27,7 +28,7 @@ class Run(Protocol):
     """One generation; times are of time.perf_counter."""
 
     cancelled: bool
-    """Set to stop generating."""
+    """Set, from any thread, to stop generating and to end tokens()."""
     start: float
     first: float
     last: float
@@ -39,10 +40,35 @@ class Run(Protocol):
         """Begin, and give token ids as they come; raises what the generation raised."""
 
 
-def shown(
+class shown(Iterator[str | Generation]):  # noqa: N801 - used like a function
+    """A generation's tokens as pieces of whole characters, then one Generation; cancels it when closed.
+
+    close() may be called from any thread, also while another waits for the next piece: that one then gets an end
+    without a Generation.
+    """
+
+    def __init__(self, run: Run, sampling: Sampling, *, prompt_tokens: int, decode: Callable[[list[int]], str]) -> None:
+        self._run = run
+        self._closed = False
+        self._parts = _parts(run, sampling, prompt_tokens=prompt_tokens, decode=decode)
+
+    def __next__(self) -> str | Generation:
+        part = next(self._parts)
+        if self._closed:
+            raise StopIteration
+        return part
+
+    def close(self) -> None:
+        """Stop generating."""
+        self._closed = True
+        self._run.cancelled = True
+        with suppress(ValueError):  # another thread is in it, which the cancelled run lets go
+            self._parts.close()
+
+
+def _parts(
     run: Run, sampling: Sampling, *, prompt_tokens: int, decode: Callable[[list[int]], str]
-) -> Iterator[str | Generation]:
-    """A generation's tokens as pieces of whole characters, then one Generation; cancels it when closed."""
+) -> Generator[str | Generation, None, None]:
     detokenizer = Detokenizer(decode)
     stop = StopStrings(sampling.stop)
     text: list[str] = []
