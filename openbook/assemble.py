@@ -192,6 +192,22 @@ class House:
         bundled = self.reader if reads else None
         return self._start(_READER if bundled is not None else "", partial(self._load_generator, bundled))
 
+    def warm(self) -> bool:
+        """Begin loading the model that reads passages where that needs no download; whether it did."""
+        from openbook.models import fetch
+
+        name = self.settings.models.generator
+        if name in (EXTRACTIVE, ENDPOINT) or not fetch.installed(placed(name, self.root)):
+            return False
+        self.start_generator(reads=True)
+        return True
+
+    @property
+    def loading(self) -> bool:
+        """Whether a language model is being loaded."""
+        with self._once:
+            return any(not one.done() for one in self._loaded.values())
+
     def _start(self, key: str, load: Callable[[], Generator]) -> Future[Generator]:
         """The model of this key, loading or loaded; begun once, whichever threads ask for it."""
         with self._once:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
@@ -37,7 +38,8 @@ async def healthz() -> Alive:
 async def readyz(server: Here) -> Response:
     """200 when ready, 503 while it starts or stops; needs no key and tells nothing else."""
     house = server.house
-    loading = house.open_library is None or any(not one.done() for one in list(house._loaded.values()))
+    # The lock of what is made once may be held for seconds, in which the loop answers others.
+    loading = house.open_library is None or await anyio.to_thread.run_sync(lambda: house.loading)
     status: Literal["ok", "starting", "stopping"] = (
         "stopping" if server.admission.stopping else "starting" if loading else "ok"
     )

@@ -54,6 +54,7 @@ def serve(
         server,
     )
     _ = server.house.searcher  # the library is this process's from here on
+    server.house.warm()  # the first question would wait for it, on a busy machine half a minute
     _announce(note, url, server.token)
     try:
         ready(url)

@@ -6,6 +6,7 @@ stops listening when the last answer has ended or serve.shutdown_seconds are ove
 
 from __future__ import annotations
 
+import signal
 import time
 from types import FrameType
 
@@ -28,9 +29,11 @@ class Stoppable(uvicorn.Server):
         if self._told or not self.started:
             self.force_exit = self._told
             super().handle_exit(sig, frame)
-            return
-        self._captured_signals.append(sig)
-        self._told = True
+        else:
+            self._captured_signals.append(sig)
+            self._told = True
+        # Raised again by uvicorn at the end, SIGTERM would kill this process before it has put its things away.
+        self._captured_signals[:] = [one for one in self._captured_signals if one != signal.SIGTERM]
 
     async def on_tick(self, counter: int) -> bool:
         """Every tenth of a second: whether to close the doors."""

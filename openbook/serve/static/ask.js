@@ -52,9 +52,16 @@ async function ask(asked) {
 async function stream(asked, id, index, column) {
   let written = "";
   let answer = null;
+  const silent = setInterval(async () => {
+    const ready = await fetch("/readyz").then((one) => one.json(), () => null);
+    if (!written && !answer) column.waits(ready?.status === "starting" ? "Loading the model…" : "Looking…");
+  }, 1500);
   try {
     await sse("/api/ask", {
-      piece: ({ text }) => column.write((written += text)),
+      piece: ({ text }) => {
+        clearInterval(silent);
+        column.write((written += text));
+      },
       answer: (said) => { answer = said; },
       error: ({ error }) => { throw new Error(error?.message ?? "The answer ended early."); },
     }, { body: { question: asked, model: id, where: "", conversation: talks[index], stream: true }, signal: running.signal });
@@ -69,6 +76,8 @@ async function stream(asked, id, index, column) {
       ask(asked);
     });
     if (error.code === "no_such_conversation") talks[index] = null; // deleted in another window: begin anew
+  } finally {
+    clearInterval(silent);
   }
   return answer;
 }
@@ -92,6 +101,7 @@ function reply(label, named) {
   return {
     node,
     write: (so) => { body.textContent = so; },
+    waits: (why) => { body.querySelector(".muted")?.replaceChildren(why); },
     finish: (answer) => { rest(); fill(node, body, answer); },
     stopped: (written) => {
       rest();
