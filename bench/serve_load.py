@@ -391,13 +391,13 @@ def resident(pid: int) -> tuple[float, float]:
 
 
 def run_memory(given: argparse.Namespace) -> None:
-    """Searches by eight askers with an answer after every hundred, and memory after each tenth of them."""
+    """Searches by eight askers and some answers, and memory after each tenth of them."""
     library(given.workspace, given.library)
     tenth, rows = given.requests // 10, list[tuple[int, float, float]]()
     with openbook(given.workspace, model=given.model, native=given.native) as served:
 
         async def one(client: httpx2.AsyncClient, at: int) -> None:
-            if at % 100 == 99:
+            if at % given.every == given.every - 1:
                 await chat(client, served, at, 16)
             else:
                 await find(client, served, at)
@@ -443,6 +443,7 @@ def main() -> None:
             kind.add_argument("--files", type=int, default=20, help="new documents of 100 chunks each")
         if name == "memory":
             kind.add_argument("--model", default="base")
+            kind.add_argument("--every", type=int, default=100, help="one answer in so many requests")
     given = parser.parse_args()
     given.workspace.mkdir(parents=True, exist_ok=True)
     given.run(given)
