@@ -6,21 +6,16 @@ picture, not the server. Knows no document and no caller.
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import subprocess
 import sys
 import threading
-import zlib
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from openbook.serve.errors import Refused
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 SECONDS = 20
 MEMORY = 2 << 30
@@ -80,44 +75,28 @@ def draw(pdf: bytes, page: int, marked: Sequence[Box], *, width: int) -> bytes:
     return done.stdout
 
 
-def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An RGB picture [height, width, 3] as a PNG."""
-    height, width, _ = pixels.shape
-    rows = bytearray()
-    for row in pixels:
-        rows += b"\0" + row.tobytes()
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(bytes(rows), 6))
-        + chunk(b"IEND", b"")
-    )
-
-
 def _undrawable(page: int) -> Refused:
     return Refused(404, f"page {page} of this file cannot be drawn; read its text", code="no_such_page", param="page")
 
 
 def _render(pdf: bytes, page: int, marked: Sequence[Box], width: int) -> bytes:
-    import numpy as np
     import pypdfium2
+    from PIL import Image, ImageChops, ImageDraw
 
     shown = pypdfium2.PdfDocument(pdf)[page - 1]
     wide, high = shown.get_size()
     scale = min(width / max(wide, 1), (_PIXELS / max(wide * high, 1)) ** 0.5)
-    pixels = shown.render(scale=scale, rev_byteorder=True, prefer_bgrx=False).to_numpy()[:, :, :3].copy()
-    paint = np.array(COLOUR, dtype=np.uint16)
-    done = np.zeros(pixels.shape[:2], dtype=bool)
+    picture = shown.render(scale=scale).to_pil().convert("RGB")
+    paint = Image.new("RGB", picture.size, "white")
+    brush = ImageDraw.Draw(paint)
     for x0, y0, x1, y1 in marked:
         left, top = max(0, round(x0 * scale / 10) - 1), max(0, round(y0 * scale / 10))
-        done[top : max(top, round(y1 * scale / 10)), left : max(left, round(x1 * scale / 10) + 1)] = True
-    pixels[done] = (pixels[done].astype(np.uint16) * paint // 255).astype(np.uint8)
-    return png(pixels)
+        right, bottom = round(x1 * scale / 10), round(y1 * scale / 10) - 1
+        if right >= left and bottom >= top:
+            brush.rectangle((left, top, right, bottom), fill=COLOUR)
+    written = io.BytesIO()
+    ImageChops.multiply(picture, paint).save(written, "PNG")
+    return written.getvalue()
 
 
 def _child() -> None:
