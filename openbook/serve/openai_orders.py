@@ -16,9 +16,6 @@ from openbook.serve.shapes import Text, Where
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "top_p": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
     "logit_bias": ({},),
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -30,23 +27,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "web_search_options": (),
 }
-"""Parameters of the official API that would change the answer and cannot here, with the values that change nothing."""
-_NO_MATTER = frozenset(
-    {
-        "metadata",
-        "parallel_tool_calls",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-        "verbosity",
-    }
-)
-"""Parameters of the official API that need change nothing here."""
+"""Parameters whose effect a client relies on and does not get here, with the values that ask for none. All others that
+are not known, and how tokens are drawn beyond temperature and seed, are taken and change nothing."""
 _ANY_OBJECT = {"type": "object"}
 _MOST_STOPS = 4
 
@@ -154,11 +136,7 @@ def question_of(order: ChatOrder, arm: Arm, adapter: str | None) -> Question:
 
 def _check(order: ChatOrder) -> None:
     for name, value in (order.model_extra or {}).items():
-        if value is None or name in _NO_MATTER:
-            continue
-        if name not in _NEUTRAL:
-            raise _refused(f"unrecognized request argument supplied: {name}", name, "unknown_parameter")
-        if value not in _NEUTRAL[name]:
+        if value is not None and name in _NEUTRAL and value not in _NEUTRAL[name]:
             only = ", ".join(json.dumps(one) for one in _NEUTRAL[name])
             but = f"; leave it out or send {only}" if only else "; leave it out"
             raise _refused(f"{name} is not supported by this server{but}", name, "unsupported_parameter")
