@@ -20,6 +20,7 @@ from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server, server_of
 
+_LINK = re.compile(r"\[([^\][]+)\]\(\S+?\)")
 router = APIRouter(include_in_schema=False)
 router.include_router(pages.router)
 Here = Annotated[Server, Depends(server_of)]
@@ -127,16 +128,25 @@ def parts(answer: Answer) -> list[Part]:
         if place < 0:
             continue
         if place > at:
-            found.append(Part(answer.text[at:place]))
+            found.append(Part(_plain(answer.text[at:place])))
         match = re.compile(r"(?:\s*\[(\d+)\])?([.!?]*)").match(answer.text, place + len(body))
         assert match is not None, "it matches nothing, too"
         at = match.end()
         citation = cited.get(index)
         number = int(match.group(1) or 0) or _number(answer, citation)
-        found.append(Part(body, sentence.supported, citation, number, match.group(2)))
+        found.append(Part(_plain(body), sentence.supported, citation, number, match.group(2)))
     if at < len(answer.text):
-        found.append(Part(answer.text[at:]))
+        found.append(Part(_plain(answer.text[at:])))
     return found
+
+
+def _plain(text: str) -> str:
+    """Markdown links by their words: the address is in the source.
+
+    >>> _plain("see the [Holiday List](https://a.example/x%20y.md) [1]")
+    'see the Holiday List [1]'
+    """
+    return _LINK.sub(r"\1", text)
 
 
 def _number(answer: Answer, citation: Citation | None) -> int:

@@ -140,6 +140,17 @@ def test_a_document_with_a_script_stays_text(browser: Browser, url: str) -> None
         assert visit.said == []
 
 
+def test_a_link_in_a_document_is_shown_by_its_words(browser: Browser, tmp_path: Path) -> None:
+    text = "# Garden\n\nThe garden party follows the [Holiday List](https://a.example/Holiday%20List.md) every June.\n"
+    workspace = desk(tmp_path / "w", documents={"Garden.md": (text, ("*",))}, script=script, toml=TOML)
+    with running(workspace) as address, opened(browser, address) as visit:
+        ask(visit, "When is the garden party?")
+        assert "follows the Holiday List every June" in visit.page.locator(".answer-text").inner_text()
+        visit.page.locator(".answer-text .cite").click()
+        assert "https://a.example" in visit.page.locator("#source mark").inner_text()
+    workspace.close()
+
+
 def test_the_passages_considered_show_their_ranks_and_open(browser: Browser, url: str) -> None:
     with opened(browser, url) as visit:
         ask(visit)

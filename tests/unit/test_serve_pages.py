@@ -65,6 +65,11 @@ def test_a_citation_without_a_mark_in_the_text_still_has_its_number() -> None:
     assert parts(replace(ANSWER, text="Cats sleep a lot."))[0].number == 1
 
 
+def test_a_link_in_a_document_is_shown_by_its_words() -> None:
+    linked = replace(ANSWER, text="Cats [sleep](https://cats.example/a%20b) a lot.", sentences=(), citations=())
+    assert [one.text for one in parts(linked)] == ["Cats sleep a lot."]
+
+
 def test_a_page_escapes_what_it_is_given(client: httpx2.Client) -> None:
     answer = client.post("/", data={"question": "<script>alert(1)</script>?"}, headers={"Accept": "text/html"})
     assert "<script>alert(1)" not in answer.text

@@ -27,13 +27,17 @@ function numberOf(answer, citation) {
 
 export const named = (hit) => hit.title || hit.document.split("/").pop();
 
+// A Markdown link by its words: the address is in the source.
+const plain = (text) => text.replace(/\[([^\][]+)\]\(\S+?\)/g, "$1");
+
 // `open(place, button)` shows a source; `checked` is false for arms that read no documents.
 export function text(answer, open) {
   const checked = !["base", "tuned"].includes(answer.arm);
   return parts(answer).flatMap((part) => {
-    if (part.supported === undefined) return [part.text];
-    if (!part.supported) return checked ? [el("span", { class: "unsupported" }, part.text, part.tail), el("span", { class: "unsupported-tag", title: "No passage that was read bears this sentence out." }, "no source")] : [part.text, part.tail];
-    return [part.text, part.tail, part.citation && cite(answer, part, open)];
+    const said = plain(part.text);
+    if (part.supported === undefined) return [said];
+    if (!part.supported) return checked ? [el("span", { class: "unsupported" }, said, part.tail), el("span", { class: "unsupported-tag", title: "No passage that was read bears this sentence out." }, "no source")] : [said, part.tail];
+    return [said, part.tail, part.citation && cite(answer, part, open)];
   });
 }
 
