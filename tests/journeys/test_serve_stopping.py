@@ -13,7 +13,7 @@ import pytest
 from openbook.workspace import Workspace
 from tests.serving import Process
 
-pytestmark = [pytest.mark.model, pytest.mark.server]
+pytestmark = pytest.mark.model
 
 
 def test_the_model_loads_before_anyone_asks_and_sigterm_ends_the_answer_refuses_the_next_and_leaves_with_0(
