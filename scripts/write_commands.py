@@ -1,29 +1,26 @@
-"""Writes docs/commands.md from the commands' own --help; run it after changing a command."""
+"""Prints docs/commands.md from the commands' own --help."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from openbook.cli.main import openbook
 
-TARGET = Path(__file__).parents[1] / "docs" / "commands.md"
 
-
-def helps(command: click.Command, name: str) -> Iterator[str]:
-    """The help of a command and of those below it."""
-    context = click.Context(command, info_name=name, max_content_width=110, terminal_width=110)
-    yield f"## {name}\n\n```\n{command.get_help(context)}\n```\n"
+def helps(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
+    """The help of a command and of those below it, as a terminal of 110 columns shows it."""
+    context = click.Context(command, parent, name, **{**command.context_settings, "terminal_width": 110})
+    yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for child in sorted(command.commands):
-            yield from helps(command.commands[child], f"{name} {child}")
+            yield from helps(command.commands[child], child, context)
 
 
 def page() -> str:
     """The whole page."""
-    head = "# Commands\n\nWritten by `python scripts/write_commands.py` from `--help`; CI checks that they agree.\n"
-    return "\n".join([head, *helps(openbook, "openbook")])
+    head = "Written by `python scripts/write_commands.py > docs/commands.md` from `--help`; CI checks that they agree."
+    return "\n".join(["# Commands\n", f"{head}\n", *helps(openbook, "openbook")])
 
 
 if __name__ == "__main__":
-    TARGET.write_text(page(), encoding="utf-8")
+    print(page(), end="")
