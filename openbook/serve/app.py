@@ -17,6 +17,7 @@ from openbook import provenance
 from openbook.errors import OpenbookError
 from openbook.serve import api_page, errors, limits, pages
 from openbook.serve.errors import Refused
+from openbook.serve.gate import Gate
 from openbook.serve.meters import Watch
 from openbook.serve.shapes import ErrorBody
 from openbook.serve.state import Server
@@ -84,7 +85,8 @@ def create_app(server: Server) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(UnicodeEncodeError, _no_text)
-    limits.install(app, server)
+    app.add_middleware(Gate)
+    limits.install(app, server)  # around the gate: foreign hosts and sizes are refused whoever asks
     app.add_middleware(Watch, server=server)  # around all others, so that what they refuse is counted
     return app
 

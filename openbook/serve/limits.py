@@ -75,10 +75,7 @@ class Limiter:
 
 
 def install(app: FastAPI, server: Server) -> None:
-    """Put the checks before the application's routes."""
-    from openbook.serve.gate import Gate
-
-    app.add_middleware(Gate)  # inside the guard: foreign hosts and sizes are refused whoever asks
+    """Put the checks before all that the application has so far."""
     app.add_middleware(Guard, server=server)
     # Outermost, so that a browser elsewhere gets its answer to "may I?" before anything is refused.
     if origins := server.workspace.settings.serve.cors:
