@@ -64,16 +64,19 @@ class House:
         progress: Progress | None = None,
         prefer: Prefer = "throughput",
         readers: Path | None = None,
+        library: Path | None = None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`prefer` chooses how a local model loads: "start" for one question, "throughput" for a long-lived process,
         "serving" for many askers at once.
 
-        `readers` is where the bundled readers lie; None is in this package. `notice` gets sentences a person should
+        `readers` is where the bundled readers lie; None is in this package. `library` is the library's folder, such as
+        that of a copy; None is the workspace's own. `notice` gets sentences a person should
         read although nothing has to stop.
         """
         self.root = root
         self.settings = settings
+        self.library_folder = library or root / STATE_DIR / "library"
         self._progress = progress
         self._prefer: Prefer = prefer
         self._readers = readers
@@ -94,7 +97,7 @@ class House:
         from openbook.library import standing
 
         name = self.settings.models.embedder
-        found = standing(self.root / STATE_DIR / "library", settings=self.settings.library)
+        found = standing(self.library_folder, settings=self.settings.library)
         used = found.current.name if found is not None and found.current.name else name
         self._embedder_name = used
         if used == name:
@@ -132,7 +135,7 @@ class House:
             return self._open(embedder)
         except EmbedderMismatch:
             # Another process may have changed the library over while this one loaded its model or waited.
-            found = standing(self.root / STATE_DIR / "library", settings=self.settings.library)
+            found = standing(self.library_folder, settings=self.settings.library)
             now = found.current.name if found is not None else ""
             if not now or now == self._embedder_name:
                 raise
@@ -144,7 +147,7 @@ class House:
         from openbook.library import open_library
 
         return open_library(
-            self.root / STATE_DIR / "library",
+            self.library_folder,
             settings=self.settings.library,
             embedder_fingerprint=embedder.fingerprint,
             dimensions=embedder.dimensions,
@@ -209,11 +212,12 @@ class House:
             return any(not one.done() for one in self._loaded.values())
 
     def _start(self, key: str, load: Callable[[], Generator]) -> Future[Generator]:
-        """The model of this key, loading or loaded; begun once, whichever threads ask for it."""
+        """The model of this key, loading or loaded; begun once, whichever threads ask for it; again if it failed."""
         with self._once:
-            if key not in self._loaded:
-                self._loaded[key] = self._pool.submit(load)
-            return self._loaded[key]
+            found = self._loaded.get(key)
+            if found is None or (found.done() and found.exception() is not None):
+                found = self._loaded[key] = self._pool.submit(load)
+            return found
 
     def release(self, adapter: str) -> None:
         """Free the model of an adapter (NAME@VERSION), if it is loaded; the next question to it loads it again."""
@@ -411,10 +415,12 @@ class House:
 
     def _document_names(self) -> list[str]:
         """Names in the library, which is free again afterwards; none when another process has it."""
-        catalog = self.root / STATE_DIR / "library" / "catalog.db"
-        if not (catalog.exists() or self.settings.library.catalog_url):
+        if not ((self.library_folder / "catalog.db").exists() or self.settings.library.catalog_url):
             return []
-        with contextlib.suppress(LibraryBusy), contextlib.closing(House(self.root, self.settings)) as other:
+        with (
+            contextlib.suppress(LibraryBusy),
+            contextlib.closing(House(self.root, self.settings, library=self.library_folder)) as other,
+        ):
             return [one.name for one in other.library.documents()]
         return []
 

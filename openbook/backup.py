@@ -43,11 +43,11 @@ def write(workspace: Workspace, file: Path) -> int:
     os.close(handle)
     try:
         with (
-            at_rest(workspace.state / "library", settings=settings) as left_out,
+            at_rest(workspace.house.library_folder, settings=settings) as left_out,
             tarfile.open(name, "w:gz", compresslevel=3) as archive,
         ):
             archive.add(workspace.root / FILE_NAME, FILE_NAME)
-            for path in sorted((workspace.state / "library").iterdir()):
+            for path in sorted(workspace.house.library_folder.iterdir()):
                 if path.name not in left_out:
                     archive.add(path, f"{STATE_DIR}/library/{path.name}", filter=_lasting)
             for part in _KEPT:

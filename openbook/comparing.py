@@ -58,7 +58,7 @@ def compare(house: House, options: Options, *, review: Ask | None = None, progre
     from openbook.ingest.resplit import refuse_stale
 
     reporting.check(options)
-    refuse_stale(house.root / STATE_DIR / "library", house.settings.ingest)
+    refuse_stale(house.library_folder, house.settings.ingest)
     options = _with_adapters(house, options)
     work = _begun(house, options, progress)
     with contextlib.closing(Store(work.folder)) as store:

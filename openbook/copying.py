@@ -6,6 +6,7 @@ models and adapters, so nothing is loaded twice.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbook.assemble import House
-from openbook.errors import CompareError
+from openbook.errors import CompareError, UsageError
 from openbook.seams import Generator
 from openbook.settings import STATE_DIR
 
@@ -66,7 +67,7 @@ def copied(house: House) -> Iterator[Copy]:
             "this library is kept on servers and cannot be copied to be edited; measure how fresh answers are in a "
             "workspace whose library is its own"
         )
-    source = house.root / STATE_DIR / "library"
+    source = house.library_folder
     if not (source / "catalog.db").exists():
         raise CompareError(f"there is no library in {str(house.root)!r} yet; make one with: openbook sync FOLDER")
     with ExitStack() as stack:
@@ -82,10 +83,31 @@ def copied(house: House) -> Iterator[Copy]:
         yield copy
 
 
+def copy_library(house: House, target: Path) -> int:
+    """Copy the library that this house has open, as it is between two commits; returns its version.
+
+    `target` must not exist; its parents do. Raises UsageError for a library kept on servers, CompareError when there
+    is no room for a copy, LibraryBusy while a migration is running.
+    """
+    from openbook.library.migration import at_rest
+
+    settings, library = house.settings.library, house.library
+    if settings.catalog_url or settings.qdrant_url:
+        raise UsageError("this library is kept on servers and has no folder that could be copied")
+    with library.still(), at_rest(house.library_folder, settings=settings) as left_out:
+        _copy_folder(house.library_folder, target, left_out)
+        return library.version()
+
+
 def _copy_folder(source: Path, target: Path, left_out: set[str]) -> None:
     def ignored(folder: str, names: list[str]) -> set[str]:
         top = left_out if Path(folder) == source else set()
-        return {name for name in names if name in top or name.split(".")[-1] in _TIDY}
+        used = _used(Path(folder))
+        return {
+            name
+            for name in names
+            if name in top or name.split(".")[-1] in _TIDY or (used and name.startswith("shard-") and name != used)
+        }
 
     size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
     free = shutil.disk_usage(target.parents[1]).free
@@ -95,3 +117,10 @@ def _copy_folder(source: Path, target: Path, left_out: set[str]) -> None:
             "copy; set TMPDIR to a folder with more room"
         )
     shutil.copytree(source, target, ignore=ignored)
+
+
+def _used(folder: Path) -> str:
+    """Which shard of an index counts: others are being built or deleted; "" for a folder that is no index."""
+    with contextlib.suppress(OSError):
+        return (folder / "current").read_text(encoding="ascii")
+    return ""

@@ -26,7 +26,7 @@ from openbook.metrics import contains
 from openbook.prompt import Hint, defuse, messages
 from openbook.records import Case, Chunk, Example, Hit, Message, Scope
 from openbook.seams import Progress
-from openbook.settings import STATE_DIR, Reading, Settings
+from openbook.settings import Reading, Settings
 
 if TYPE_CHECKING:
     from openbook.assemble import House
@@ -75,7 +75,7 @@ def prepare(
     from openbook.ingest.resplit import refuse_stale
     from openbook.questions.review import write as reviewed_page
 
-    refuse_stale(house.root / STATE_DIR / "library", house.settings.ingest)
+    refuse_stale(house.library_folder, house.settings.ingest)
     library, searcher, settings = house.library, house.searcher, house.settings
     read, seed = job.reading or settings.reading, job.settings.seed
     given = asking.read(job.questions) if job.questions else []

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from openbook import errors
 from openbook.errors import LibraryBusy, LibraryError, OpenbookError
 from openbook.records import Case, Compared, Migration, Scope
-from openbook.settings import STATE_DIR, LibrarySettings
+from openbook.settings import LibrarySettings
 
 if TYPE_CHECKING:
     from openbook.assemble import House
@@ -136,7 +136,7 @@ def _standing(house: House) -> Standing:
 
 
 def _folder(house: House) -> Path:
-    return house.root / STATE_DIR / "library"
+    return house.library_folder
 
 
 def _called(standing: Standing) -> str:

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -164,25 +164,34 @@ class Remote:
         progress: Progress | None = None,
     ) -> SyncReport:
         """See Workspace. Stopped by an exception or Ctrl-C, the server stops too."""
-        order = {
-            "targets": [_absolute(str(one)) for one in targets],
-            "labels": list(acl),
-            "dry_run": dry_run,
-            "allow_mass_delete": allow_mass_delete,
-        }
-        job = str(self._send("POST", "/api/sync", json=order)["job"]["id"])
-        try:
-            return wire.sync_of(self._result(job, progress))
-        except (KeyboardInterrupt, GeneratorExit):
-            self._send("POST", f"/api/jobs/{job}/cancel")
-            raise
+        return self._synced(targets, acl=acl, progress=progress, dry_run=dry_run, allow_mass_delete=allow_mass_delete)
 
-    def watch(self, *_: object, **__: object) -> Iterator[SyncReport]:
-        """Not through a server. Raises ServeError."""
-        raise ServeError(
-            f"openbook serve at {self.place.url} (process {self.place.pid}) owns the library and does not watch; "
-            "stop it to follow changes, or sync without --watch"
+    def watch(
+        self, targets: Sequence[str | Path], *, acl: Sequence[str] = (), progress: Progress | None = None
+    ) -> Iterator[SyncReport]:
+        """See Workspace: changes are seen here and read by the server. Raises ServeError when that goes away."""
+        from openbook.ingest.watch import follow
+
+        def sync(paths: Sequence[Path] | None) -> SyncReport:
+            only = None if paths is None else [str(path) for path in paths]
+            return self._synced(targets, acl=acl, progress=progress, only=only)
+
+        return follow(
+            [str(target) for target in targets],
+            sync=sync,
+            sources=lambda: {info.source for info in self.documents() if info.source},
+            version=lambda: self.versions()[-1].version,
         )
+
+    def copy_library(self, folder: Path) -> Path:
+        """A copy of the library as it is between two commits, in an empty folder; the folder that another may open."""
+        self._send("POST", "/api/library/copy", json={"folder": str(folder)})
+        return folder / "library"
+
+    def take_up_settings(self) -> str:
+        """Have what was changed in openbook.toml come into force; says which of it waits for a restart, "" for none."""
+        waiting = self._send("PATCH", "/api/settings", json={})["restart"]
+        return f"restart the server at {self.place.url} for {', '.join(waiting)}" if waiting else ""
 
     def optimize(self, *, timeout: float | None = None) -> bool:  # noqa: ARG002
         """See Workspace; the server does it by itself."""
@@ -263,6 +272,20 @@ class Remote:
                 elif event.event == "error":
                     raise _error(told)
         raise ServeError(f"the server at {self.place.url} stopped before the answer was finished; ask again")
+
+    def _synced(
+        self, targets: Sequence[str | Path], *, acl: Sequence[str], progress: Progress | None, **more: Any
+    ) -> SyncReport:
+        order = {"targets": [_absolute(str(one)) for one in targets], "labels": list(acl), **more}
+        job = str(self._send("POST", "/api/sync", json=order)["job"]["id"])
+        try:
+            return wire.sync_of(self._result(job, progress))
+        except OpenbookError:
+            raise
+        except BaseException:
+            with suppress(OpenbookError):  # it has ended meanwhile
+                self._send("POST", f"/api/jobs/{job}/cancel")
+            raise
 
     def _result(self, job: str, progress: Progress | None) -> Mapping[str, Any]:
         import httpx2

@@ -125,8 +125,9 @@ def _root(house: House) -> Iterator[Path]:
 
     What a library has on disk is whole at every moment, so a copy between two commits is.
     """
-    home = house.root / STATE_DIR / "library"
-    if house.open_library is None or not home.is_dir():
+    home = house.library_folder
+    own = home == house.root / STATE_DIR / "library"
+    if (own and house.open_library is None) or not home.is_dir():
         yield house.root
         return
     with tempfile.TemporaryDirectory(prefix="openbook-timing-") as name:

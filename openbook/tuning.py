@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from openbook.assemble import EXTRACTIVE, House
 from openbook.errors import SettingsError, UsageError
 from openbook.records import Answer, Case, Chunk, Document, Scope
-from openbook.settings import STATE_DIR, Ingest, LibrarySettings, Settings
+from openbook.settings import Ingest, LibrarySettings, Settings
 
 if TYPE_CHECKING:
     from openbook.seams import Library, Progress, Reranker, Searcher
@@ -40,7 +40,7 @@ def tune(
 
     if not questions and not from_library:
         raise UsageError("tuning needs questions: name a file of them, or make some with --from-library")
-    refuse_stale(house.root / STATE_DIR / "library", house.settings.ingest)
+    refuse_stale(house.library_folder, house.settings.ingest)
     library = house.library
     read = asking.read([one for one in questions if not isinstance(one, Case)])
     notes = list(read.problems)

@@ -68,6 +68,7 @@ class Workspace:
         *,
         progress: Progress | None = None,
         prefer: Prefer = "throughput",
+        library: Path | None = None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Use open or init."""
@@ -76,6 +77,7 @@ class Workspace:
         self._progress = progress
         self._notice = notice
         self._prefer: Prefer = prefer
+        self._library = library
         self._house: House | None = None
         self._builder: threading.Thread | None = None
 
@@ -108,14 +110,16 @@ class Workspace:
         *,
         progress: Progress | None = None,
         prefer: Prefer = "throughput",
+        library: Path | None = None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Open the workspace at `path`. Raises SettingsError when there is none or its settings are wrong.
 
-        `notice` gets sentences a person should read although nothing has to stop.
+        `library` is the folder of a copy of its library, to be used instead of the library itself. `notice` gets
+        sentences a person should read although nothing has to stop.
         """
         root = Path(path).resolve()
-        return cls(root, load(root / FILE_NAME), progress=progress, prefer=prefer, notice=notice)
+        return cls(root, load(root / FILE_NAME), progress=progress, prefer=prefer, library=library, notice=notice)
 
     @classmethod
     def find(cls, start: str | Path = ".") -> Path:
@@ -136,7 +140,14 @@ class Workspace:
     def _fresh_house(self) -> House:
         from openbook.assemble import House
 
-        return House(self.root, self.settings, progress=self._progress, prefer=self._prefer, notice=self._notice)
+        return House(
+            self.root,
+            self.settings,
+            progress=self._progress,
+            prefer=self._prefer,
+            library=self._library,
+            notice=self._notice,
+        )
 
     @property
     def state(self) -> Path:
@@ -153,13 +164,15 @@ class Workspace:
         progress: Progress | None = None,
         embedder: Embedder | None = None,
         public_only: bool = False,
+        only: Sequence[Path] | None = None,
     ) -> SyncReport:
         """Bring files, folders, globs or web pages into the library; what is unchanged costs a hash.
 
         When chunk size or overlap have changed since the last sync, every document is split anew from its stored text.
         A large sync starts building a search graph in the background; see optimize(). `embedder` is another instance
         of the library's own, None is the one that questions are embedded with. With `public_only`, web pages come from
-        the public network only, whatever they redirect to.
+        the public network only, whatever they redirect to. With `only`, no page and nothing but these places inside the
+        targets is looked at.
 
         Raises SourceVanished when most of a source is gone, LibraryBusy when another process owns the library.
         """
@@ -175,6 +188,7 @@ class Workspace:
             allow_mass_delete=allow_mass_delete,
             progress=progress,
             public_only=public_only,
+            only=only,
         )
         report = self._split_anew(report, progress)
         if not dry_run:
@@ -227,7 +241,7 @@ class Workspace:
 
         return bring_along(
             report,
-            self.state / "library",
+            self.house.library_folder,
             library=self.house.library,
             embedder=self.house.embedder,
             settings=self.settings.ingest,

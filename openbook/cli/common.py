@@ -14,7 +14,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from openbook.remote import Remote
+    from openbook.remote import Place, Remote
+    from openbook.seams import Progress
     from openbook.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,14 +67,11 @@ def print_json(value: object) -> None:
 def opened(
     workspace: Path | None,
     *,
-    progress: Bars | None = None,
+    progress: Progress | None = None,
     prefer: Literal["start", "throughput", "serving"] = "start",
-    instead: str = "",
+    library: Path | None = None,
 ) -> Iterator[Workspace]:
-    """The workspace of a command, closed at its end.
-
-    `instead` says what else can be done while a server owns the library: "or train at {url}/train".
-    """
+    """The workspace of a command, closed at its end; `library` is the folder of a copy to use instead of its own."""
     from openbook.errors import LibraryBusy
     from openbook.workspace import Workspace
 
@@ -82,18 +80,15 @@ def opened(
 
     root = workspace if workspace is not None else Workspace.find()
     try:
-        with Workspace.open(root, progress=progress, prefer=prefer, notice=notice) as opened_workspace:
-            yield opened_workspace
+        with Workspace.open(root, progress=progress, prefer=prefer, library=library, notice=notice) as ws:
+            yield ws
     except LibraryBusy:
         from openbook import remote
 
         there = remote.place(root)
         if there is None:
             raise
-        also = f", {instead.format(url=there.url)}" if instead else ""
-        raise LibraryBusy(
-            f"openbook serve at {there.url} (process {there.pid}) owns the library; stop it, then try again{also}"
-        ) from None
+        raise LibraryBusy(_owned(there)) from None
 
 
 @contextmanager
@@ -115,6 +110,58 @@ def reached(
         return
     with there:
         yield there
+
+
+@contextmanager
+def copied(
+    workspace: Path | None,
+    *,
+    progress: Bars | None = None,
+    prefer: Literal["start", "throughput"] = "start",
+) -> Iterator[Workspace]:
+    """The workspace of a command that only reads the library: with a copy of it, as it is now, while a server runs."""
+    import tempfile
+
+    from openbook import remote
+    from openbook.workspace import Workspace
+
+    root = workspace if workspace is not None else Workspace.find()
+    there = remote.find(root)
+    if there is None:
+        with opened(root, progress=progress, prefer=prefer) as ws:
+            yield ws
+        return
+    with tempfile.TemporaryDirectory(prefix="openbook-copy-") as room:
+        with there:
+            library = there.copy_library(Path(room))
+        with opened(root, progress=progress, prefer=prefer, library=library) as ws:
+            yield ws
+
+
+def take_up_settings(root: Path) -> str:
+    """Have the server, if one runs, work with what a command wrote into openbook.toml; "" or what is left to do."""
+    from openbook import remote
+
+    there = remote.find(root)
+    if there is None:
+        return ""
+    with there:
+        return there.take_up_settings()
+
+
+def unserved(workspace: Path | None) -> None:
+    """Raise LibraryBusy while a server runs, for commands that change what it serves in ways it must not see."""
+    from openbook import remote
+    from openbook.errors import LibraryBusy
+    from openbook.workspace import Workspace
+
+    there = remote.place(workspace if workspace is not None else Workspace.find())
+    if there is not None:
+        raise LibraryBusy(_owned(there))
+
+
+def _owned(there: Place) -> str:
+    return f"openbook serve at {there.url} (process {there.pid}) owns the library; stop it, then try again"
 
 
 class Bars:

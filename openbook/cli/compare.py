@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from openbook.cli.common import err, example, json_option, opened, out, print_json, progress_bar, workspace_option
+from openbook.cli.common import copied, err, example, json_option, out, print_json, progress_bar, workspace_option
 from openbook.records import CaseKind
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def compare(
     )
     with (
         progress_bar() as progress,
-        opened(workspace, progress=progress, prefer="throughput", instead="or compare at {url}/compare") as ws,
+        copied(workspace, progress=progress, prefer="throughput") as ws,
     ):
         ask = None if no_review or as_json or again is not None else _asking(progress)
         report = (

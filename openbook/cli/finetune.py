@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from openbook.cli.common import Bars, err, example, json_option, opened, out, print_json, progress_bar, workspace_option
+from openbook.cli.common import Bars, copied, err, example, json_option, out, print_json, progress_bar, workspace_option
 from openbook.errors import ExamplesError, UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def finetune(
     sizes = _sizes(curve) if curve else ()
     if sizes and from_library:
         raise UsageError("--curve is about example conversations; leave out --from-library")
-    with opened(workspace, instead="or train at {url}/train") as ws, progress_bar() as progress:
+    with copied(workspace) as ws, progress_bar() as progress:
         where = ws.state / "runs"
         if resume:
             if any((data, examples, questions, from_library, recipe, values, validation, test, columns)):

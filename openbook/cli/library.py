@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from openbook.cli.common import (
+    copied,
     err,
     example,
     json_option,
-    opened,
     out,
     print_json,
     progress_bar,
@@ -177,10 +177,10 @@ def rollback(version: int, workspace: Path | None, as_json: bool) -> None:
 @json_option
 @example("openbook backup desk-2026-11-22.tar.gz")
 def backup(file: Path, workspace: Path | None, as_json: bool) -> None:
-    """Write settings, library and what the server keeps to FILE (.tar.gz), while nothing else owns the library."""
+    """Write settings, library and what the server keeps to FILE (.tar.gz), as they are at one moment."""
     from openbook.backup import write
 
-    with opened(workspace) as ws:
+    with copied(workspace) as ws:
         size = write(ws, file)
     if as_json:
         print_json({"file": str(file), "bytes": size})

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openbook.cli.common import err, example, json_option, opened, out, print_json, progress_bar, workspace_option
+from openbook.cli.common import (
+    err,
+    example,
+    json_option,
+    opened,
+    out,
+    print_json,
+    progress_bar,
+    unserved,
+    workspace_option,
+)
 
 if TYPE_CHECKING:
     from openbook.records import Migration
@@ -51,6 +61,8 @@ def migrate(
     alone = [flag for flag, given in (("--roll-back", roll_back), ("--drop-previous", drop_previous)) if given]
     if len(alone) > 1 or (alone and (embedder is not None or cases or dry_run or anyway)):
         raise UsageError(f"{alone[0]} goes with no other option; run it alone")
+    if not dry_run:
+        unserved(workspace)  # a server never lets go of the library, and a migration waits for that
     if drop_previous:
         with opened(workspace) as ws:
             freed = ws.migration_drop_previous()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from openbook.cli.common import err, opened, out, print_json, progress_bar
+from openbook.cli.common import err, opened, out, print_json, progress_bar, unserved
 
 if TYPE_CHECKING:
     from openbook.finetune.retriever.tune import Result
@@ -26,6 +26,7 @@ def tune(
     as_json: bool,
 ) -> None:
     """Run the command; Ctrl-C or a kill at any moment leaves what serves as it was."""
+    unserved(workspace)  # said now, not when it is to be adopted
     with opened(workspace) as ws, progress_bar() as progress:
         result, migration = ws.tune_retriever(
             kind,

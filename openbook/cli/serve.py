@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from openbook.cli.common import err, example, opened, workspace_option
+from openbook.cli.common import Bars, err, example, opened, progress_bar, workspace_option
 from openbook.extras import need
+
+if TYPE_CHECKING:
+    from openbook.seams import Progress
 
 
 @click.command()
 @click.option("--host", default="", help="Address to listen on; default: serve.host of the settings.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one; default: serve.port.")
 @workspace_option
-@example("openbook serve", "openbook serve --port 9000")
+@example(
+    "openbook serve",
+    "openbook serve --port 9000 --workspace ~/desk",
+    'openbook keys create "support desk" --group staff && openbook serve --host 0.0.0.0',
+)
 def serve(host: str, port: int | None, workspace: Path | None) -> None:
-    """Serve the workspace over HTTP: pages, an OpenAI-compatible API, the native API, MCP."""
+    """Serve the workspace over HTTP: pages, an OpenAI-compatible API, the native API, MCP.
+
+    The other commands go on working beside it. Ctrl-C lets answers in flight end; a second Ctrl-C does not wait. Beyond
+    this machine it listens only once there is a key or a login; see docs/serve.md.
+    """
     need("fastapi", extra="serve", purpose="serving")
     from openbook import remote
     from openbook.errors import ServeError
@@ -29,8 +42,21 @@ def serve(host: str, port: int | None, workspace: Path | None) -> None:
         raise ServeError(
             f"this workspace is served already, at {there.url} by process {there.pid}; use that one, or stop it first"
         )
-    with opened(workspace, prefer="serving") as ws:
+    with progress_bar() as bars, opened(workspace, progress=_while(bars), prefer="serving") as ws:
         listen(ws, host=host, port=port, ready=lambda url: err().print(f"Openbook is at {url}  (Ctrl-C stops it)"))
+
+
+def _while(bars: Bars) -> Progress | None:
+    """A bar for each model that is fetched and converted, now or by the first question; in a log there is none."""
+    if not sys.stderr.isatty():
+        return None
+
+    def progress(step: str, done: int, total: int) -> None:
+        bars(step, done, total)
+        if done >= total:
+            bars.stop()
+
+    return progress
 
 
 @click.command()

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from openbook.cli.common import (
+    copied,
     err,
     example,
     group_option,
     json_option,
-    opened,
     out,
     print_json,
     progress_bar,
+    take_up_settings,
     workspace_option,
 )
 
@@ -99,9 +100,10 @@ def tune(
         groups=groups,
         force=force,
     )
-    with progress_bar() as progress, opened(workspace, progress=progress, prefer="throughput") as ws:
+    with progress_bar() as progress, copied(workspace, progress=progress, prefer="throughput") as ws:
         report = ws.tune(questions, from_library=from_library, options=options, dry_run=dry_run, progress=progress)
         folder = ws.state / "tune" / report.id
+        waiting = take_up_settings(ws.root) if report.written else ""
     if as_json:
         print_json(json.loads(report.json()))
         return
@@ -117,4 +119,6 @@ def tune(
         out().print("next: openbook sync YOUR FOLDERS, which splits every document anew", markup=False)
     for note in report.notes:
         err().print(f"note: {note}", style="dim", markup=False)
+    if waiting:
+        err().print(f"note: {waiting}", style="dim", markup=False)
     err().print(f"report: {folder / 'report.html'}", style="dim", markup=False)

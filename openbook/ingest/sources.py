@@ -12,7 +12,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -39,6 +39,14 @@ class Selection:
         if not self.pattern:
             return key == start or key.startswith(_below(start))
         return key.startswith(_below(start)) and _match(key[len(_below(start)) :].split("/"), self.pattern)
+
+    def shows(self, path: Path) -> bool:
+        """Whether a path lies in the selection and is not hidden."""
+        if self.pattern:
+            return path.is_relative_to(self.start)
+        if not self.covers(key_of(path)):
+            return False
+        return not any(step.startswith((".", "~$")) for step in path.relative_to(self.start).parts)
 
 
 @dataclass(slots=True)
@@ -89,6 +97,16 @@ def select(target: str, sources: Iterable[str]) -> Selection:
         raise UsageError(f"{target!r} does not exist; name a file, a folder, a quoted pattern or an http(s) address")
     root = Path(min(around, key=len)) if around else start
     return Selection(root, start, pattern, explicit=bool(pattern) or start.is_file())
+
+
+def narrow(chosen: Iterable[Selection], paths: Iterable[Path]) -> Iterator[Selection]:
+    """Selections of these paths alone; a pattern is looked at whole."""
+    paths = list(paths)
+    for one in chosen:
+        if one.pattern:
+            yield one
+        else:
+            yield from (replace(one, start=path) for path in paths if one.shows(path))
 
 
 def list_files(selection: Selection, known: Mapping[str, object], formats: Iterable[str]) -> Listing:

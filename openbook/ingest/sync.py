@@ -18,7 +18,7 @@ from openbook.files import sha256_of
 from openbook.ingest.plan import File, Plan, Stored, make, outer_name
 from openbook.ingest.readers import ReadOutcome, formats
 from openbook.ingest.reading import Reading
-from openbook.ingest.sources import Selection, is_address, key_of, select
+from openbook.ingest.sources import Selection, is_address, key_of, narrow, select
 from openbook.ingest.split import split
 from openbook.ingest.web import canonical, fetch
 from openbook.ingest.write import Writer
@@ -39,13 +39,15 @@ def sync(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
     public_only: bool = False,
+    only: Sequence[Path] | None = None,
 ) -> SyncReport:
     """Make the library hold what the targets (files, folders, patterns, http(s) pages) hold now.
 
     acl: who may see the documents; () keeps the labels of known documents, and a new document takes those most
     documents of its folder carry ("*", everyone, in a new source). dry_run: compare hashes and change nothing; an
     archive counts as one document. progress: called with "read" (files), "embed" (chunks) and "commit" (documents).
-    public_only: fetch no page from this machine or a private network.
+    public_only: fetch no page from this machine or a private network. only: look at no page, and at these places inside
+    the targets alone.
     Raises UsageError for a target that never existed, SourceVanished when most of a source is gone, and what the
     library raises; batches committed before that stay.
     """
@@ -55,11 +57,13 @@ def sync(
         for target in targets:
             if not is_address(target):
                 chosen.append(select(target, [*sources, *(key_of(one.root) for one in chosen)]))
-        return chosen
+        return chosen if only is None else list(narrow(chosen, only))
+
+    pages = [target for target in targets if is_address(target)] if only is None else []
 
     return bring(
         choose,
-        addresses=list(dict.fromkeys(canonical(target) for target in targets if is_address(target))),
+        addresses=list(dict.fromkeys(map(canonical, pages))),
         library=library,
         embedder=embedder,
         settings=settings,
@@ -68,7 +72,7 @@ def sync(
         allow_mass_delete=allow_mass_delete,
         progress=progress,
         clock=clock,
-        note=f"sync {' '.join(targets)}"[:200],
+        note=f"sync {' '.join(targets)}"[:200] if only is None else "watch",
         public_only=public_only,
     )
 

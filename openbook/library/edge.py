@@ -149,6 +149,13 @@ class EdgeIndex:
         with self._writes, self._gate, _translated("flushing"):
             self._shard.flush()
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """See Index. Searches go on, and so does a build: it waits before it switches."""
+        with self._writes:
+            self.flush()
+            yield
+
     def optimize(self) -> bool:
         """See Index. Searches and writes go on meanwhile; writers wait only while files are copied and switched."""
         if not self._building.acquire(blocking=False):

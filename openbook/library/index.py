@@ -6,6 +6,7 @@ Knows no text, no document and no catalog. Two implementations: edge.py (in this
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,6 +107,9 @@ class Index(Protocol):
 
     def flush(self) -> None:
         """Return when all that was written would survive a power cut."""
+
+    def still(self) -> AbstractContextManager[None]:
+        """All that was written lies in files, and these stay as they are, so that they can be copied."""
 
     def optimize(self) -> bool:
         """Build what makes searches fast, where it pays; True when something changed."""

@@ -175,6 +175,10 @@ class ServerIndex:
     def flush(self) -> None:
         """Every write above has waited for the server already."""
 
+    def still(self) -> contextlib.AbstractContextManager[None]:
+        """No file of it lies here."""
+        return contextlib.nullcontext()
+
     def optimize(self) -> bool:
         """The server does it by itself."""
         return False

@@ -280,7 +280,7 @@ class StoredLibrary:
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
         """Hold off commits while the folder is copied; searches go on. Raises LibraryError when it is closed."""
-        with self._writing():
+        with self._writing(), self._index.still():
             yield
 
     @contextlib.contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict
+from pathlib import Path as Place
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path
-from pydantic import JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from openbook import doctor, settings, settings_file
+from openbook.copying import copy_library
 from openbook.errors import LibraryError
 from openbook.records import VersionInfo
 from openbook.serve import options, visible
@@ -44,15 +46,15 @@ def get_settings(server: Here) -> Any:
 def change_settings(
     changes: Annotated[
         dict[str, JsonValue],
-        Body(min_length=1, max_length=200, examples=[{"retrieve.k": 8, "answer.instructions": "Answer in Spanish."}]),
+        Body(max_length=200, examples=[{"retrieve.k": 8, "answer.instructions": "Answer in Spanish."}]),
     ],
     server: Here,
     who: Caller = needs("admin"),
 ) -> Any:
     """Write settings into openbook.toml, all or none; null takes one out, so that its default holds again.
 
-    The answer says which wait for a restart. Settings that decide who gets in or what of the server's machine is
-    reached are changed there, not over HTTP.
+    Without any, what was changed in the file meanwhile comes into force. The answer says which wait for a restart.
+    Settings that decide who gets in or what of the server's machine is reached are changed there, not over HTTP.
     """
     for key, value in changes.items():
         if key not in options.names():
@@ -78,8 +80,9 @@ def change_settings(
         if searches_otherwise:
             vars(server.house).pop("searcher", None)  # made anew with the next question
     waiting = [one["key"] for one in options.listed(written, now) if one["pending"]]
+    done = "saved in" if changes else "read again from"
     says = f"restart the server for {', '.join(waiting)}" if waiting else "in force now"
-    return {"changed": sorted(changes), "restart": waiting, "message": f"saved in {FILE_NAME}; {says}"}
+    return {"changed": sorted(changes), "restart": waiting, "message": f"{done} {FILE_NAME}; {says}"}
 
 
 @router.get("/doctor", response_model=Doctor, summary="What works and what is weak", tags=["admin"])
@@ -116,6 +119,23 @@ def models(server: Here) -> Any:
         ],
         "in_use": {"generator": used.generator, "embedder": used.embedder, "reranker": used.reranker},
     }
+
+
+class CopyOrder(BaseModel):
+    """What POST /api/library/copy takes."""
+
+    folder: str = Field(min_length=1, max_length=4000)
+
+
+@router.post("/library/copy", include_in_schema=False)
+def copy(order: CopyOrder, server: Here, who: Caller = needs("admin")) -> Any:
+    """Copy the library, as it is between two commits, into a folder that the command line beside has made for it."""
+    if who.kind != "local":
+        raise Refused(403, "only the command line on this machine copies the library", code="not_from_here")
+    folder = Place(order.folder)
+    if not (folder.is_absolute() and folder.is_dir()) or any(folder.iterdir()):
+        raise Refused(400, f"{order.folder!r} is no empty folder of this machine", param="folder")
+    return {"library_version": copy_library(server.house, folder / "library")}
 
 
 @router.get("/versions", response_model=Versions, summary="Versions of the library", tags=["documents"])

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from openbook.copying import copy_library
 from openbook.errors import CompareError
 from openbook.records import PUBLIC, CaseKind
 from openbook.serve import reach, tasks, training, workers
@@ -184,7 +185,6 @@ def _copy(server: Server, who: Caller, root: Path) -> Path:
             (state / "adapters" / name).symlink_to(here / "adapters" / name, target_is_directory=True)
     settings = server.workspace.settings.library
     if not (settings.catalog_url or settings.qdrant_url):
-        with server.house.library.still():
-            shutil.copytree(here / "library", state / "library", ignore=shutil.ignore_patterns("*lock", "*owner"))
+        copy_library(server.house, state / "library")
     draft.replace(root)
     return root

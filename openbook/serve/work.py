@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -64,6 +65,8 @@ class SyncOrder(BaseModel):
     labels: list[str] = []
     allow_mass_delete: bool = False
     dry_run: bool = False
+    only: list[str] | None = Field(default=None, max_length=100)
+    """Places inside the targets: nothing else is looked at, and no web page."""
 
 
 def register(server: Server) -> None:
@@ -115,7 +118,8 @@ def sync(order: SyncOrder, server: Here, who: Caller = needs("write")) -> dict[s
             code="labels_not_allowed",
             param="labels",
         )
-    args = {**order.model_dump(), "targets": targets, "labels": list(labels)}
+    only = None if order.only is None else [reach.target(server, who, one) for one in order.only]
+    args = {**order.model_dump(), "targets": targets, "labels": list(labels), "only": only}
     return {"job": shown(server.jobs.submit("sync", args, who), who)}
 
 
@@ -218,6 +222,7 @@ def _sync(server: Server, job: Job, say: Say, wish: Callable[[], Wish]) -> dict[
             allow_mass_delete=args["allow_mass_delete"],
             progress=_progress(job, say, wish),
             embedder=stack.enter_context(_Apart(server)),
+            only=None if args.get("only") is None else [Path(one) for one in args["only"]],
             public_only=who.kind != "local",  # the command line beside reads the intranet, as it does alone
         )
     visible = reach.report(report, who, before, server.house.library.documents())

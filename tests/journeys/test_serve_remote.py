@@ -182,14 +182,126 @@ def test_many_questions_are_asked_through_the_server(served: Process) -> None:
     assert [json.loads(line)["id"] for line in found.splitlines()] == ["a", "b", "c"]
 
 
-def test_a_second_server_says_where_the_first_is_and_commands_that_need_the_library_what_to_do(served: Process) -> None:
+def test_a_second_server_says_where_the_first_is_and_commands_that_change_vectors_what_to_do(served: Process) -> None:
     desk, where = served.folder, f"{served.url} "
     assert "is served already, at " + where in openbook("serve", "--port", "0", cwd=desk, expect=1).stderr
-    for words in (("backup", "desk.tar.gz"), ("tune", "--from-library"), ("compare", "--no-review")):
-        said = openbook(*words, cwd=desk, expect=1).stderr.splitlines()[-1]
-        assert f"openbook serve at {where}(process {served.child.pid}) owns the library; stop it" in said, words
-    assert "sync without --watch" in openbook("sync", "docs", "--watch", cwd=desk, expect=1).stderr
+    retriever = ("finetune", "--retriever", "embedder", "--from-library")
+    for words in (("migrate", "--to", "all-minilm-l6-v2-int8"), ("migrate", "--drop-previous"), retriever):
+        said = openbook(*words, cwd=desk, expect=1).stderr.splitlines()
+        assert said == [
+            f"openbook: openbook serve at {where}(process {served.child.pid}) owns the library; stop it, then try again"
+        ]
     assert openbook("models", "list", cwd=desk).stdout
+
+
+def test_a_served_workspace_is_backed_up_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, archive, room = made(tmp_path), tmp_path / "desk.tar.gz", tmp_path / "tmp"
+    room.mkdir()
+    monkeypatch.setenv("TMPDIR", str(room))
+    with Process(desk):
+        (desk / "docs" / "Parking.md").write_text("# Parking\n\nParking costs 3 euros a day.\n", encoding="utf-8")
+        openbook("sync", "docs", cwd=desk)
+        told = as_json("backup", str(archive), cwd=desk)
+        assert told == {"file": str(archive), "bytes": archive.stat().st_size}
+        assert "exists already" in openbook("backup", str(archive), cwd=desk, expect=1).stderr
+        openbook("sync", "docs", "--dry-run", cwd=desk)  # the server goes on
+        assert openbook("restore", str(archive), "--workspace", ".", cwd=desk, expect=1).stderr
+        now = as_json("documents", cwd=desk)
+        assert not list(room.glob("openbook-copy-*"))
+    restored = tmp_path / "restored"
+    assert as_json("restore", str(archive), "--workspace", str(restored), cwd=tmp_path)["documents"] == len(now) == 4
+    assert as_json("documents", cwd=restored) == now
+    assert as_json("search", "parking", "-k", "1", cwd=restored)["hits"][0]["document"] == "docs/Parking.md"
+
+
+@pytest.mark.slow
+def test_a_comparison_beside_a_server_reads_a_copy_and_keeps_its_report_in_the_workspace(served: Process) -> None:
+    desk = served.folder
+    case = {"id": "a", "question": QUESTION, "answers": ["24"], "document": VACATION, "quote": "24 paid vacation days"}
+    (desk / "cases.jsonl").write_text(json.dumps(case) + "\n", encoding="utf-8")
+    words = ["compare", "--cases", "cases.jsonl", "--made", "0", "--arm", "rag", "--seed", "1"]
+    for part in ("diagnostics", "freshness", "latency", "style", "shots"):
+        words += ["--skip", part]
+    told = as_json(*words, cwd=desk)
+    assert [one["name"] for one in told["arms"]] == ["rag"]
+    assert Path(told["folder"], "report.html").is_file()
+    assert Path(told["folder"]).parent == desk / ".openbook" / "reports"
+    headers = {"Authorization": f"Bearer {served.token}"}
+    listed = httpx2.get(f"{served.url}/api/reports", headers=headers).json()["reports"]
+    assert [one["id"] for one in listed] == [told["id"]]
+
+
+@pytest.mark.slow
+def test_a_training_from_the_library_is_checked_beside_a_server(served: Process) -> None:
+    said = openbook(
+        "finetune", "--from-library", "--no-review", "--name", "support", cwd=served.folder, expect=1
+    ).stderr
+    assert "the library's 2 documents gave" in said  # those for everyone; too few
+
+
+@pytest.mark.slow
+def test_adapters_that_are_added_promoted_and_removed_are_so_in_the_server(served: Process) -> None:
+    def asked() -> Any:
+        return as_json("ask", QUESTION, "--arm", "tuned+rag", cwd=served.folder)
+
+    def models() -> set[str]:
+        answer = httpx2.get(f"{served.url}/v1/models", headers={"Authorization": f"Bearer {served.token}"})
+        return {one["id"] for one in answer.json()["data"]}
+
+    openbook("adapters", "add", "--name", "support", cwd=served.folder)
+    assert asked()["adapter"] == "support@1"
+    openbook("adapters", "add", "--name", "support", cwd=served.folder)
+    openbook("adapters", "promote", "support@2", "--force", cwd=served.folder)
+    assert asked()["adapter"] == "support@2"
+    assert {"support", "support+rag", "support@1", "support@2"} <= models()
+    openbook("adapters", "remove", "support@2", "--force", cwd=served.folder)
+    assert asked()["adapter"] == "support@1"
+    openbook("adapters", "remove", "support@1", cwd=served.folder)
+    assert "this workspace has none" in openbook("ask", QUESTION, "--arm", "tuned", cwd=served.folder, expect=2).stderr
+    assert not {one for one in models() if "support" in one}
+
+
+def test_a_watch_goes_through_the_server_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    desk = made(tmp_path)
+    with Process(desk):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "openbook", "sync", "docs", "--watch", "--json"],
+            cwd=desk,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        assert json.loads(child.stdout.readline())["unchanged"] == 3
+        (desk / "docs" / "Parking.md").write_text("# Parking\n\nParking costs 3 euros a day.\n", encoding="utf-8")
+        assert json.loads(child.stdout.readline())["paths"]["added"] == ["docs/Parking.md"]
+        hit = as_json("search", "What does parking cost?", "-k", "1", cwd=desk)["hits"][0]
+        assert hit["document"] == "docs/Parking.md"
+        os.killpg(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+    assert child.returncode == 0
+    assert "Traceback" not in said
+
+
+def test_a_watch_ends_with_a_sentence_when_its_server_is_gone(tmp_path: Path) -> None:
+    desk = made(tmp_path)
+    with Process(desk) as served:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "openbook", "sync", "docs", "--watch"],
+            cwd=desk,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        assert "3 unchanged" in child.stdout.readline()
+        served.kill()
+    time.sleep(1)
+    (desk / "docs" / "Parking.md").write_text("# Parking\n\nParking costs 3 euros a day.\n", encoding="utf-8")
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert f"the server at {served.url} went away" in said.splitlines()[-1]
 
 
 def test_a_note_of_a_server_that_is_gone_is_ignored(desk: Path) -> None:

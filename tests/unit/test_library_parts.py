@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openbook.copying import _copy_folder
 from openbook.library.conditions import facets
 from openbook.library.edge import EdgeIndex
 from openbook.library.index import DOC, Between, OneOf, Point, Terms, Where
@@ -72,6 +73,29 @@ def _points(first: int, count: int, doc: int, rng: np.random.Generator) -> list[
         Point(first + number, vectors[number].tolist(), Terms([7], [1.0]), {DOC: doc, "born": 1, "acl": ["*"]})
         for number in range(count)
     ]
+
+
+def test_an_index_can_be_copied_while_it_is_rebuilt(tmp_path: Path) -> None:
+    """A copy is of one moment: the shard that is in use then, whole, although another takes its place meanwhile."""
+    rng = np.random.default_rng(3)
+    index = EdgeIndex(tmp_path / "index", dimensions=8, create=True, worth=500)
+    index.upsert(_points(0, 2_000, 0, rng))
+    builder = threading.Thread(target=index.optimize)
+    builder.start()
+    while index._since_copy is None and builder.is_alive():
+        time.sleep(0.001)
+    with index.still():
+        used = (tmp_path / "index" / "current").read_text(encoding="ascii")
+        builder.join(1)  # whether it is done by then or not, it does not switch
+        assert (tmp_path / "index" / "current").read_text(encoding="ascii") == used
+        _copy_folder(tmp_path / "index", tmp_path / "room" / "copy", set())
+    builder.join()
+    index.upsert(_points(5_000, 1, 1, rng))
+    index.close()
+    assert [one.name for one in (tmp_path / "room" / "copy").glob("shard-*")] == [used]
+    copy = EdgeIndex(tmp_path / "room" / "copy", dimensions=8, create=False)
+    assert copy.count() == 2_000
+    copy.close()
 
 
 def test_an_index_is_rebuilt_while_it_is_searched_and_written(tmp_path: Path) -> None:

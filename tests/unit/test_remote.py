@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from openbook import remote
+from openbook import remote, settings_file
+from openbook.cli.common import take_up_settings
 from openbook.errors import OpenbookError, UsageError
 from openbook.records import Answer, Condition, Message, Scope, Timings
 from openbook.remote import Remote
@@ -114,6 +117,88 @@ def test_a_sync_and_a_roll_back_go_through_with_progress(
     assert there.roll_back(before) == before + 2
     with pytest.raises(UsageError, match="Nowhere"):  # for which the command exits with 2, as without a server
         there.sync(["Nowhere"])
+
+
+def test_changes_on_disk_are_followed_through_the_server(there: Remote, tmp_path: Path) -> None:
+    files, before = tmp_path / "watched", there.versions()[-1].version
+    files.mkdir()
+    (files / "A.md").write_text("# A\n\nRoom A is red.\n", encoding="utf-8")
+    reports = there.watch([files], acl=["hr"])
+    assert next(reports).added == 1
+
+    def after(change: Callable[[], object]) -> dict[str, tuple[str, ...]]:
+        threading.Timer(0.1, change).start()
+        report = next(reports)
+        assert not report.failed
+        return {kind: tuple(names) for kind, names in report.paths.items() if names}
+
+    def below() -> None:
+        (files / "sub").mkdir()
+        (files / "sub" / "B.md").write_text("# B\n\nRoom B is blue.\n", encoding="utf-8")
+
+    def beside() -> None:
+        (files / "C.xyz").write_text("of no format we read", encoding="utf-8")
+        (files / "D.md").write_text("# D\n\nRoom D is low.\n", encoding="utf-8")
+
+    assert after(below) == {"added": ("watched/sub/B.md",)}
+    assert after((files / "A.md").unlink) == {"removed": ("watched/A.md",)}
+    assert after(beside) == {"added": ("watched/D.md",)}
+    reports.close()
+    assert [one.acl for one in there.documents() if one.name.startswith("watched/")] == [("hr",)] * 2
+    there.roll_back(before)
+
+
+def test_a_watch_goes_on_after_a_sync_that_the_server_refuses(there: Remote, tmp_path: Path) -> None:
+    files, before = tmp_path / "gone", there.versions()[-1].version
+    files.mkdir()
+    for number in range(4):
+        (files / f"{number}.md").write_text(f"# {number}\n\nRoom {number}.\n", encoding="utf-8")
+    reports = there.watch([files])
+    assert next(reports).added == 4
+
+    def empty() -> None:
+        for one in files.glob("*.md"):
+            one.unlink()
+
+    threading.Timer(0.1, empty).start()
+    assert "none of its 4 documents" in next(reports).failed[0].reason
+    threading.Timer(0.1, lambda: (files / "0.md").write_text("# 0\n\nHall 0.\n", encoding="utf-8")).start()
+    assert next(reports).changed == 1
+    reports.close()
+    there.roll_back(before)
+
+
+def test_the_library_is_copied_for_the_command_line_alone(workspace: Workspace, there: Remote, tmp_path: Path) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    copy = there.copy_library(room)
+    with Workspace.open(workspace.root, library=copy) as beside:
+        vars(beside.house)["embedder"] = workspace.house.embedder
+        assert beside.documents() == workspace.documents()
+        found, wanted = (replace(one.search_result(QUESTION), seconds={}) for one in (beside, workspace))
+        assert found == wanted
+    for folder in (room, tmp_path / "nowhere", Path("relative")):
+        with pytest.raises(OpenbookError, match="no empty folder of this machine"):
+            there.copy_library(folder)
+    stranger = httpx2.post(f"{there.place.url}/api/library/copy", json={"folder": str(tmp_path)})
+    assert (stranger.status_code, stranger.json()["error"]["code"]) == (403, "not_from_here")
+
+
+def test_what_a_command_writes_into_the_settings_is_in_force_in_the_server(
+    workspace: Workspace, there: Remote, tmp_path: Path
+) -> None:
+    file = workspace.root / "openbook.toml"
+    before = file.read_text(encoding="utf-8")
+    try:
+        settings_file.change(file, {"retrieve.k": 9}, why="a test")
+        assert take_up_settings(workspace.root) == ""
+        assert workspace.house.settings.retrieve.k == 9
+        settings_file.change(file, {"models.offline": True}, why="a test")
+        assert take_up_settings(workspace.root) == f"restart the server at {there.place.url} for models.offline"
+    finally:
+        file.write_text(before, encoding="utf-8")
+        take_up_settings(workspace.root)
+    assert take_up_settings(tmp_path) == "", "no server, nothing to do"
 
 
 def test_a_note_is_believed_only_while_its_process_lives_and_listens(tmp_path: Path) -> None:

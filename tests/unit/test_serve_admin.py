@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from openbook import settings_file
 from openbook.records import Change
 from openbook.workspace import Workspace
 from tests.serving import desk, running
@@ -65,9 +66,23 @@ def test_a_setting_that_needs_a_restart_says_so_and_is_not_in_force(client: http
     client.patch("/api/settings", json={"models.offline": None})
 
 
+def test_what_was_changed_in_the_file_comes_into_force(client: httpx2.Client, workspace: Workspace) -> None:
+    file = workspace.root / "openbook.toml"
+    before = file.read_text(encoding="utf-8")
+    settings_file.change(file, {"retrieve.k": 11, "models.offline": True}, why="a test")
+    try:
+        said = client.patch("/api/settings", json={}).json()
+        assert (said["changed"], said["restart"]) == ([], ["models.offline"])
+        assert workspace.house.searcher.search("vacation").hits
+        assert (told(client, "retrieve.k")["in_force"], told(client, "models.offline")["in_force"]) == (11, False)
+    finally:
+        file.write_text(before, encoding="utf-8")
+        client.patch("/api/settings", json={})
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"retrieve.k": 0}, {"retrieve.nothing": 1}, {"retrieve": {"k": 1}}, {"format": 2}, {}, {"answer.seed": "x"}],
+    [{"retrieve.k": 0}, {"retrieve.nothing": 1}, {"retrieve": {"k": 1}}, {"format": 2}, {"answer.seed": "x"}],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(
     client: httpx2.Client, workspace: Workspace, changes: dict[str, object]
