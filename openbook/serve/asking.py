@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
+class _End:
+    """No more parts."""
+
+
+_END = _End()
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked, and how."""
@@ -69,6 +76,23 @@ async def pieces(server: Server, who: Caller, question: Question) -> AsyncGenera
                 return
     finally:
         run.cancel()
+
+
+async def with_pauses(parts: AsyncGenerator[_T, None], seconds: float) -> AsyncGenerator[_T | None, None]:
+    """The parts as they come, and None for every `seconds` without one: who waits can be told that there is more."""
+    async with aclosing(parts):
+        while True:
+            coming = asyncio.ensure_future(anext(parts, _END))
+            try:
+                while not (await asyncio.wait((coming,), timeout=seconds))[0]:
+                    yield None
+            finally:
+                coming.cancel()  # nothing to one that has ended
+                await asyncio.gather(coming, return_exceptions=True)
+            part = coming.result()
+            if isinstance(part, _End):
+                return
+            yield part
 
 
 async def whole(server: Server, who: Caller, question: Question) -> Answer:

@@ -30,7 +30,7 @@ from openbook.serve.state import Server, server_of
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 Here = Annotated[Server, Depends(server_of)]
-_QUIET = 5.0
+_QUIET = 2.0
 """Seconds without a line after which a comment keeps the connection open."""
 
 
@@ -64,7 +64,7 @@ async def complete(
             return await _streamed(request, server, who, order, reply)
         answer = await asking.unless_gone(request, asking.whole(server, who, question))
     except PromptTooLong as error:
-        raise Refused(400, str(error), code="context_length_exceeded", param="messages") from None
+        raise _told(error) from None
     message = {"role": "assistant", "content": reply.text(answer), "refusal": None, **reply.beside(answer)}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish(answer)}
     return {**reply.head("chat.completion", answer), "choices": [choice], "usage": _usage(answer)}
@@ -124,10 +124,10 @@ class _Reply:
 
 
 async def _streamed(request: Request, server: Server, who: Caller, order: ChatOrder, reply: _Reply) -> Response:
-    """Chunks. What is refused before the first piece is an error status, not a chunk."""
-    parts = asking.pieces(server, who, reply.question)
+    """Chunks. What is refused at once is an error status; once the client has been told to wait, it is an event."""
+    parts = asking.with_pauses(asking.pieces(server, who, reply.question), _QUIET)
 
-    async def begun() -> str | Answer:
+    async def begun() -> str | Answer | None:
         return await anext(parts)
 
     first = await asking.unless_gone(request, begun())
@@ -143,7 +143,7 @@ async def _streamed(request: Request, server: Server, who: Caller, order: ChatOr
                 yield chunk({"role": "assistant", "content": "", "refusal": None})
                 part, held, said, at = first, "", False, time.monotonic()
                 while not isinstance(part, Answer):
-                    if not reply.reads:
+                    if part is not None and not reply.reads:
                         # The whole text has no blanks around it: at its end they are not known to be the end yet.
                         text = held + part if said else (held + part).lstrip()
                         bare = text.rstrip()
@@ -151,9 +151,9 @@ async def _streamed(request: Request, server: Server, who: Caller, order: ChatOr
                         if bare:
                             said = True
                             yield chunk({"content": bare})
-                    elif time.monotonic() - at > _QUIET:
+                    elif part is None or time.monotonic() - at > _QUIET:
                         at = time.monotonic()
-                        yield ": the answer is being written and checked\n\n"
+                        yield ": the answer is being written\n\n"
                     part = await anext(parts)
                 if reply.reads:
                     for text in _cut_up(reply.text(part)):
@@ -163,11 +163,18 @@ async def _streamed(request: Request, server: Server, who: Caller, order: ChatOr
                     yield _line({**reply.head("chat.completion.chunk", part), "choices": [], "usage": _usage(part)})
                 yield "data: [DONE]\n\n"
             except (Refused, OpenbookError) as problem:
-                yield _line(errors.body(problem if isinstance(problem, Refused) else errors.of(problem)))
+                yield _line(errors.body(_told(problem)))
 
     return StreamingResponse(
         lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
+
+
+def _told(problem: Refused | OpenbookError) -> Refused:
+    """What went wrong, by the codes that clients know."""
+    if isinstance(problem, PromptTooLong):
+        return Refused(400, str(problem), code="context_length_exceeded", param="messages")
+    return problem if isinstance(problem, Refused) else errors.of(problem)
 
 
 def _cut_up(text: str) -> list[str]:

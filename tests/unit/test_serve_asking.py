@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -27,7 +28,7 @@ from openbook.serve.errors import Refused
 from openbook.serve.run import _bind
 from openbook.serve.state import Server
 from openbook.serve.stopping import Stoppable
-from tests.serving import desk, running
+from tests.serving import desk
 
 LONG = " ".join(f"word{n}" for n in range(400))
 
@@ -39,13 +40,18 @@ class Slow(ScriptedGenerator):
         super().__init__(lambda messages: LONG)
         self.may = threading.Semaphore(0)
         self.said = 0
+        self.asked = False
+        self.fails = ""
         self.ended = threading.Event()
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Generation]:
         def paced() -> Iterator[str | Generation]:
+            self.asked = True
             try:
                 for piece in ScriptedGenerator.stream(self, messages, sampling):
                     self.may.acquire()
+                    if self.fails:
+                        raise UsageError(self.fails)
                     self.said += 1
                     yield piece
             finally:
@@ -64,7 +70,8 @@ def server(tmp_path: Path, slow: Slow) -> Iterator[Server]:
     workspace = desk(tmp_path, toml="[serve]\nconcurrent = 1\nwaiting = 1\n")
     ready: Future[Generator] = Future()
     ready.set_result(slow)
-    workspace.house._loaded[""] = ready
+    for key in ("", "reader"):
+        workspace.house._loaded[key] = ready
     yield Server(workspace)
     slow.may.release(10_000)
     workspace.close()
@@ -207,21 +214,72 @@ def test_told_to_stop_a_listening_server_ends_the_answer_refuses_the_next_and_le
     assert not thread.is_alive()
 
 
-def test_a_client_that_hangs_up_stops_the_model_also_where_the_answer_comes_in_one_piece(
-    server: Server, slow: Slow
+@contextmanager
+def listening(server: Server) -> Iterator[httpx2.URL]:
+    bound = _bind("127.0.0.1", 0)
+    one = uvicorn.Server(uvicorn.Config(create_app(server), log_level="warning"))
+    thread = threading.Thread(target=one.run, kwargs={"sockets": [bound]})
+    thread.start()
+    while not one.started:
+        time.sleep(0.01)
+    try:
+        yield httpx2.URL(f"http://127.0.0.1:{bound.getsockname()[1]}")
+    finally:
+        one.should_exit = True
+        thread.join(30)
+
+
+CHAT = {"model": "base", "messages": [{"role": "user", "content": "Say something long."}]}
+
+
+@pytest.mark.parametrize("speaks", [True, False], ids=["writing", "silent"])
+@pytest.mark.parametrize(
+    ("path", "order"),
+    [
+        ("/api/ask", {"question": "Say something long.", "model": "base"}),
+        ("/api/ask", {"question": "Say something long.", "model": "base", "stream": True}),
+        ("/v1/chat/completions", CHAT),
+        ("/v1/chat/completions", {**CHAT, "stream": True}),
+        ("/v1/chat/completions", {**CHAT, "model": "rag", "stream": True}),
+    ],
+)
+def test_a_client_that_hangs_up_stops_the_model_and_frees_its_turn(
+    server: Server, slow: Slow, path: str, order: dict[str, object], speaks: bool
 ) -> None:
-    order = b'{"question": "Say something long.", "model": "base"}'
-    with running(server.workspace) as url:
-        place = httpx2.URL(url)
-        with socket.create_connection((place.host, place.port)) as wire:
-            wire.sendall(
-                f"POST /api/ask HTTP/1.1\r\nHost: {place.host}:{place.port}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(order)}\r\n\r\n".encode()
-                + order
-            )
-            slow.may.release()
-            while not slow.said:
+    if order["model"] == "rag":
+        order = {**order, "messages": [{"role": "user", "content": "How many paid vacation days do colleagues get?"}]}
+    body = json.dumps(order).encode()
+    with listening(server) as place:
+        with socket.create_connection((place.host, place.port or 0)) as wire:
+            head = f"POST {path} HTTP/1.1\r\nHost: {place.host}:{place.port}\r\nContent-Type: application/json\r\n"
+            wire.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            while not slow.asked:
                 time.sleep(0.01)
-        while not slow.ended.wait(0.2):  # the server has to notice first
+            if speaks:
+                slow.may.release()
+                while not slow.said:
+                    time.sleep(0.01)
+        while server.admission.running:  # the server has to notice first; who is silent is not waited for
             slow.may.release()
             assert slow.said < 50
+            time.sleep(0.05)
+        assert slow.ended.is_set()
+        assert server.admission.waiting == 0
+
+
+def test_a_stream_says_that_it_is_alive_before_the_first_word_and_tells_late_errors_as_events(
+    server: Server, slow: Slow
+) -> None:
+    with (
+        listening(server) as place,
+        httpx2.stream("POST", f"{place}/v1/chat/completions", json={**CHAT, "stream": True}, timeout=30) as reply,
+    ):
+        lines = (line for line in reply.iter_lines() if line)
+        assert reply.status_code == 200
+        assert json.loads(next(lines).removeprefix("data: "))["choices"][0]["delta"]["role"] == "assistant"
+        assert next(lines).startswith(": ")
+        assert slow.said == 0
+        slow.fails = "the model fell over"
+        slow.may.release(10_000)
+        told = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
+        assert told["error"]["message"] == "the model fell over"
