@@ -34,10 +34,11 @@ def list_documents(
     prefix: Annotated[Text, Query(max_length=4000, description="Only names that begin so.")] = "",
     after: Annotated[Text, Query(max_length=4000, description="`next` of the page before.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    find: Annotated[Text, Query(max_length=200, description="Part of a name, title, author or label.")] = "",
     who: Caller = needs("search"),
 ) -> Any:
     """The documents the caller may see, by name, a page at a time."""
-    found = [info for info in visible.infos(server, who) if info.name.startswith(prefix)]
+    found = [info for info in visible.infos(server, who) if info.name.startswith(prefix) and _holds(info, find)]
     begin = bisect_right(found, after, key=lambda info: info.name) if after else 0
     page = found[begin : begin + limit]
     more = begin + limit < len(found)
@@ -197,6 +198,12 @@ def _original(server: Server, who: Caller, info: DocumentInfo) -> bytes:
     if hashlib.sha256(content).hexdigest() != (info.container_hash or info.hash):
         raise missing
     return content
+
+
+def _holds(info: DocumentInfo, wanted: str) -> bool:
+    wanted = wanted.strip().casefold()
+    texts = (info.name, info.title, info.author, *info.acl)
+    return not wanted or any(wanted in text.casefold() for text in texts)
 
 
 def _told(info: DocumentInfo) -> dict[str, Any]:

@@ -171,6 +171,7 @@ def _page(
         "ask",
         status=status,
         empty=not visible.infos(server, who),
+        most=int(server.workspace.settings.serve.max_upload_mb * 1e6),
         local=server.workspace.settings.models.generator != "endpoint",
         arms=arms.listed(server, who),
         model=model,

@@ -22,9 +22,9 @@ _NOT_HERE = frozenset({"own_probes", "device", "dtype", "threads"})
 
 
 @router.get("/library", dependencies=[needs("search")])
-def library_page(request: Request) -> HTMLResponse:
+def library_page(request: Request, server: Here) -> HTMLResponse:
     """Documents: bring them in, look at them, take them out, go back."""
-    return pages.render(request, "library")
+    return pages.render(request, "library", most=int(server.workspace.settings.serve.max_upload_mb * 1e6))
 
 
 @router.get("/train", dependencies=[needs("train")])

@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+import httpx2
+
 from openbook.records import Message
 from openbook.serve import keys
 from openbook.serve.store import open_store
@@ -476,3 +478,144 @@ def test_two_people_at_once_do_not_see_each_others_words(browser: Browser, url: 
         other.page.locator(".reply-foot").wait_for()
         assert "vacation" in one.page.locator(".answer-text").inner_text()
         assert "finance" in other.page.locator(".answer-text").inner_text()
+
+
+def _changed(url: str, text: str) -> None:
+    """Make Vacation.md another one, as the same person's upload of the next edition does."""
+    with httpx2.Client(base_url=url, timeout=30) as http:
+        job = http.post("/api/documents", files={"files": ("Rules.md", text.encode())}).json()["job"]["id"]
+        while http.get(f"/api/jobs/{job}").json()["state"] not in ("succeeded", "failed"):
+            time.sleep(0.02)
+
+
+def test_a_citation_of_a_document_changed_since_marks_the_passage_where_it_stands_now_or_says_it_is_gone(
+    browser: Browser, fresh: str
+) -> None:
+    said = "The 🗝 key of the shed hangs behind the green door."
+    _changed(fresh, f"# Shed\n\n{said}\n")
+    with opened(browser, fresh) as visit:
+        page = visit.page
+        ask(visit, "Where does the key of the shed hang?")
+        _changed(fresh, f"# Shed\n\nWritten anew 🙂 in spring, with a longer beginning than before.\n\n{said}\n")
+        page.locator(".cite").click()
+        page.locator("#source mark").wait_for()
+        assert page.locator("#source mark").inner_text() == said
+        assert "changed after this answer" in page.locator(".source-note").inner_text()
+        _changed(fresh, "# Shed\n\nThe shed has no lock any more.\n")
+        page.locator(".cite").click()
+        page.locator(".source-note", has_text="not in it any more").wait_for()
+        assert said in page.locator(".source-note").inner_text()
+        assert page.locator("#source mark").inner_text() == ""
+        assert visit.said == []
+
+
+BREAKS = """
+const usual = window.fetch;
+window.fetch = (path, given) => {
+  if (path !== "/api/ask" || !window.breaks) return usual(path, given);
+  window.breaks = false;
+  const told = new TextEncoder().encode('event: piece\\ndata: {"text": "Every colleague"}\\n\\n');
+  const body = new ReadableStream({
+    start(stream) { stream.enqueue(told); setTimeout(() => stream.error(new TypeError("network error")), 50); },
+  });
+  return Promise.resolve(new Response(body));
+};
+"""
+
+
+def test_a_connection_lost_in_mid_answer_is_told_in_words_and_can_be_asked_again(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        page.evaluate(BREAKS + "window.breaks = true")
+        ask(visit)
+        assert "The connection to the server broke off." in page.locator(".reply").inner_text()
+        assert "not whole" in page.locator(".reply .note").inner_text()
+        page.get_by_role("button", name="Ask again").click()
+        page.locator(".reply .cite").wait_for()
+        assert page.locator(".turn").count() == 1
+
+
+def test_one_of_two_that_fails_leaves_the_other_and_is_asked_again_alone(browser: Browser, url: str) -> None:
+    busy = {"error": {"message": "Too many questions at once.", "code": "busy"}}
+    with opened(browser, url) as visit:
+        page = visit.page
+        page.route(
+            "**/api/ask",
+            lambda route: (
+                route.fulfill(status=429, json=busy, headers={"Retry-After": "7"})
+                if route.request.post_data_json["model"] == "base"
+                else route.continue_()
+            ),
+        )
+        page.click("#beside")
+        page.select_option("#model2", "base")
+        ask(visit)
+        page.locator(".reply .cite").wait_for()
+        second = page.locator(".reply").nth(1)
+        assert "Try again in 7 seconds" in second.inner_text()
+        page.unroute("**/api/ask")
+        with page.expect_request("**/api/ask") as sent:
+            second.get_by_role("button", name="Ask again").click()
+        second.locator(".reply-foot").wait_for()
+        assert sent.value.post_data_json["model"] == "base"
+        assert page.locator(".turn").count() == 1
+        assert sum(one.endswith("/api/ask") for one in visit.asked) == 3
+
+
+def test_a_question_that_is_not_sent_or_not_answered_yet_outlives_a_reload(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        page.fill("#question", "Who approves")
+        page.reload()
+        page.wait_for_selector("body.ready")
+        assert page.input_value("#question") == "Who approves"
+        page.fill("#question", "Tell me slowly who approves travel.")
+        page.keyboard.press("Enter")
+        page.locator("#stop").wait_for()
+        page.reload()
+        page.wait_for_selector("body.ready")
+        assert page.input_value("#question") == "Tell me slowly who approves travel."
+        ask(visit)
+        page.reload()
+        page.wait_for_selector("body.ready")
+        assert page.input_value("#question") == ""
+
+
+def test_reloading_and_going_back_find_the_conversation_again(browser: Browser, fresh_desk: str) -> None:
+    with opened(browser, fresh_desk) as visit:
+        page = visit.page
+        ask(visit)
+        page.reload()
+        page.locator(".turn .cite").wait_for()
+        page.get_by_role("link", name="Library").click()
+        page.wait_for_selector("body.ready")
+        page.go_back()
+        page.locator(".turn .cite").wait_for()
+        page.get_by_role("button", name="New conversation").click()
+        assert page.locator(".turn").count() == 0
+        assert page.url == f"{fresh_desk}/"
+        page.go_back()
+        page.locator(".turn .cite").wait_for()
+        page.goto(f"{fresh_desk}/?conversation=conv-nothing")
+        page.wait_for_selector("body.ready")
+        assert page.url == f"{fresh_desk}/"
+        assert page.locator("#hello").is_visible()
+
+
+def test_what_no_source_means_is_said_under_the_answer(browser: Browser, url: str) -> None:
+    with opened(browser, url) as visit:
+        ask(visit, "How many paid vacation days are there, and what is cheese?")
+        assert "“No source” marks" in visit.page.locator(".reply .note").first.inner_text().replace("“no", "“No")
+
+
+def test_files_that_could_not_be_taken_are_told_when_others_could(browser: Browser, fresh: str, tmp_path: Path) -> None:
+    (tmp_path / "Good.md").write_text("# Garden\n\nThe garden opens at noon.\n")
+    (tmp_path / "Broken.pdf").write_bytes(b"%PDF-1.4 nothing more")
+    (tmp_path / "Empty.md").touch()
+    with opened(browser, fresh) as visit:
+        visit.page.set_input_files("#files", sorted(one for one in tmp_path.iterdir() if one.is_file()))
+        visit.page.locator("#composer").wait_for()
+        said = visit.page.locator("#hello").inner_text()
+        assert "1 document ready" in said
+        assert re.search(r"Broken\.pdf: \w+", said)
+        assert "Empty.md: it is empty" in said

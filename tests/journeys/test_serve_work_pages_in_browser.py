@@ -120,9 +120,114 @@ def test_a_document_of_markup_is_read_as_text_and_closes_with_escape(browser: Br
 def test_search_narrows_the_table_and_says_when_nothing_matches(browser: Browser, still: str) -> None:
     with opened(browser, f"{still}/library") as visit:
         visit.page.fill("#find", "HR")
+        visit.page.locator("#documents", has_text="1 document found").wait_for()
         assert visit.page.locator("#documents tbody tr").count() == 1
         visit.page.fill("#find", "no such thing")
-        assert "Nothing matches" in visit.page.locator("#documents").inner_text()
+        visit.page.locator("#documents", has_text="Nothing matches").wait_for()
+        visit.page.fill("#find", "")
+        visit.page.locator("#documents", has_text="4 documents").wait_for()
+
+
+def test_a_long_table_goes_on_and_a_document_far_down_is_found(browser: Browser, tmp_path: Path) -> None:
+    many = {f"{place:04}.txt": (f"Number {place} of the shelf.", ("*",)) for place in range(130)}
+    workspace = desk(tmp_path / "w", documents={})
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for name, (text, _) in many.items():
+        (shelf / name).write_text(text)
+    workspace.sync([shelf])
+    with running(workspace) as url, opened(browser, f"{url}/library") as visit:
+        page = visit.page
+        assert page.locator("#documents tbody tr").count() == 100
+        assert "100 of 130 documents" in page.locator("#documents").inner_text()
+        page.get_by_role("button", name="Show more").click()
+        page.locator("#documents tbody tr").nth(129).wait_for()
+        assert page.get_by_role("button", name="Show more").count() == 0
+        page.fill("#find", "0128")
+        page.locator("#documents", has_text="1 document found").wait_for()
+        assert "130 documents" in page.locator("#total").inner_text()
+    workspace.close()
+
+
+def test_a_folder_is_uploaded_with_its_folders_and_without_what_systems_leave(
+    browser: Browser, url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "house" / "garden").mkdir(parents=True)
+    (tmp_path / "house" / "garden" / "Roses.md").write_text("# Roses\n\nRoses are cut in March.\n")
+    (tmp_path / "house" / "Door.md").write_text("# Door\n\nThe door is green.\n")
+    (tmp_path / "house" / ".DS_Store").write_text("left behind")
+    (tmp_path / "house" / "Nothing.md").touch()
+    with opened(browser, f"{url}/library") as visit:
+        page = visit.page
+        page.set_input_files("#folder", tmp_path / "house")
+        assert ended(page) == "succeeded"
+        page.locator("#documents", has_text="house/garden/Roses.md").wait_for()
+        assert "house/Door.md" in page.locator("#documents").inner_text()
+        assert ".DS_Store" not in page.locator("body").inner_text()
+        assert "Nothing.md: it is empty" in page.locator("#jobs").inner_text()
+
+
+DROP = """() => {
+  const file = (name) => ({ isFile: true, isDirectory: false, name,
+    file: (done) => done(new File([`It lies in the attic: ${name}.`], name)) });
+  const folder = (name, inside) => ({ isFile: false, isDirectory: true, name, createReader: () => {
+    const rest = [...inside];
+    return { readEntries: (done) => done(rest.splice(0, 1)) };
+  } });
+  const tree = folder("attic", [file("Box.md"), folder("deep", [file("Trunk.md")])]);
+  const event = new Event("drop", { bubbles: true, cancelable: true });
+  event.dataTransfer = { files: [new File([], "attic")], items: [{ webkitGetAsEntry: () => tree }] };
+  document.querySelector("#drop").dispatchEvent(event);
+}"""
+
+
+def test_a_dropped_folder_is_walked(browser: Browser, url: str) -> None:
+    with opened(browser, f"{url}/library") as visit:
+        visit.page.evaluate(DROP)
+        assert ended(visit.page) == "succeeded"
+        visit.page.locator("#documents", has_text="attic/deep/Trunk.md").wait_for()
+        assert "attic/Box.md" in visit.page.locator("#documents").inner_text()
+        assert visit.said == []
+
+
+def test_a_file_beyond_the_limit_is_told_before_it_is_sent_and_leaves_the_others(
+    browser: Browser, tmp_path: Path
+) -> None:
+    workspace = desk(tmp_path / "w", toml="\n[serve]\nmax_upload_mb = 0.01\n")
+    files = [
+        {"name": name, "mimeType": "text/markdown", "buffer": f"# {name}\n\n{'Word. ' * times}".encode()}
+        for name, times in (("Small.md", 600), ("Large.md", 4000), ("Second.md", 600), ("Third.md", 600))
+    ]
+    with running(workspace) as url, opened(browser, f"{url}/library") as visit:
+        page = visit.page
+        page.set_input_files("#files", files)
+        page.locator("#jobs", has_text="Large.md: it is larger than an upload may be").wait_for()
+        for name in ("Small.md", "Second.md", "Third.md"):  # two requests, since one may hold two of them
+            page.locator("#documents", has_text=name).wait_for()
+        assert sum(one == f"{url}/api/documents" for one in visit.asked) == 2
+    workspace.close()
+
+
+def test_a_folder_that_lost_nearly_all_is_cleared_only_after_a_second_word(
+    browser: Browser, url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kiosk"
+    folder.mkdir()
+    for place in range(8):
+        (folder / f"Paper{place}.md").write_text(f"# Paper {place}\n\nIt costs {place} euros.\n")
+    with opened(browser, f"{url}/library") as visit:
+        page = visit.page
+        page.fill("#target", str(folder))
+        page.locator("#target").press("Enter")
+        assert ended(page) == "succeeded"
+        for place in range(1, 8):
+            (folder / f"Paper{place}.md").unlink()
+        page.reload()
+        page.wait_for_selector("body.ready")
+        page.get_by_role("button", name=f"Sync {folder} again").click()
+        page.get_by_role("button", name="Remove them all the same").click()
+        page.locator("dialog.dialog:not(.reader)").get_by_role("button", name="Remove", exact=True).click()
+        page.locator(".job", has_text="7 removed").wait_for()
 
 
 def test_a_deleted_document_comes_back_with_the_version_before(browser: Browser, url: str) -> None:
@@ -257,6 +362,10 @@ def test_a_setting_is_saved_and_a_wrong_one_says_why_beside_it(browser: Browser,
         page.get_by_role("button", name="Save").click()
         page.locator("#settings-wrong", has_text="passages").wait_for()
         assert field.get_attribute("aria-invalid") == "true"
+        assert page.locator(".setting", has=field).locator(".notice.bad").is_visible()
+        page.fill("#find", "rerank")
+        assert field.input_value() == "900", "what is not saved yet is not lost by searching"
+        page.fill("#find", "")
         field.fill("4")
         page.get_by_role("button", name="Save").click()
         page.locator(".toast", has_text="Saved").wait_for()

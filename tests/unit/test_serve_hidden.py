@@ -89,6 +89,8 @@ def test_lists_and_totals_count_only_what_the_caller_sees(at: Desk) -> None:
         for name, client in (("clerk", at.clerk), ("hr", at.hr), ("boss", at.boss), ("porter", at.porter))
     }
     assert totals == {"clerk": 3, "hr": 4, "boss": 4, "porter": 3}
+    assert at.clerk.get("/api/documents", params={"find": "senior", "limit": 1}).json()["total"] == 0
+    assert at.clerk.get("/api/documents", params={"find": "Salaries"}).json()["total"] == 0
     assert at.clerk.get("/api/documents", params={"prefix": "Sal"}).json() == {
         "documents": [],
         "total": 0,

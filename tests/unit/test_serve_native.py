@@ -56,6 +56,18 @@ def test_a_streamed_answer_ends_with_the_whole_answer(client: httpx2.Client) -> 
     assert events[-1][1]["citations"]
 
 
+def test_documents_are_found_by_a_part_of_a_name_a_title_or_a_label(client: httpx2.Client) -> None:
+    def found(wanted: str) -> list[str]:
+        listed = client.get("/api/documents", params={"find": wanted}).json()
+        assert listed["total"] == len(listed["documents"])
+        return [one["name"] for one in listed["documents"]]
+
+    assert found("avel") == ["Travel.md"]
+    assert found(" ODD ") == ["Script.md"]
+    assert found("hr") == ["Salaries.md"]
+    assert found("100 %") == []
+
+
 def test_documents_are_listed_a_page_at_a_time(client: httpx2.Client) -> None:
     first = client.get("/api/documents", params={"limit": 3}).json()
     rest = client.get("/api/documents", params={"limit": 3, "after": first["next"]}).json()

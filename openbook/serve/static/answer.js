@@ -30,13 +30,15 @@ export const named = (hit) => hit.title || hit.document.split("/").pop();
 // A Markdown link by its words: the address is in the source.
 const plain = (text) => text.replace(/\[([^\][]+)\]\(\S+?\)/g, "$1");
 
-// `open(place, button)` shows a source; `checked` is false for arms that read no documents.
+// Whether sentences were held against passages: not by those who read no documents.
+export const checked = (answer) => !["base", "tuned"].includes(answer.arm);
+
+// `open(place, button)` shows a source.
 export function text(answer, open) {
-  const checked = !["base", "tuned"].includes(answer.arm);
   return parts(answer).flatMap((part) => {
     const said = plain(part.text);
     if (part.supported === undefined) return [said];
-    if (!part.supported) return checked ? [el("span", { class: "unsupported" }, said, part.tail), el("span", { class: "unsupported-tag", title: "No passage that was read bears this sentence out." }, "no source")] : [said, part.tail];
+    if (!part.supported) return checked(answer) ? [el("span", { class: "unsupported" }, said, part.tail), el("span", { class: "unsupported-tag", title: "No passage that was read bears this sentence out." }, "no source")] : [said, part.tail];
     return [said, part.tail, part.citation && cite(answer, part, open)];
   });
 }
@@ -81,7 +83,7 @@ export function considered(answer, open) {
     el("ol", { class: "considered" }, answer.hits.map((hit, index) => el("li", {},
       el("div", { class: "place" },
         el("b", {}, index + 1),
-        el("button", { class: "link", type: "button", onclick: (event) => open({ ...hit, number: index + 1 }, event.currentTarget) }, [named(hit), ...hit.heading.filter((one) => one !== hit.title)].join(" › ")),
+        el("button", { class: "link", type: "button", onclick: (event) => open({ ...hit, quote: hit.text, number: index + 1 }, event.currentTarget) }, [named(hit), ...hit.heading.filter((one) => one !== hit.title)].join(" › ")),
         hit.page ? el("span", { class: "muted" }, `page ${hit.page}`) : null,
         used.has(index + 1) ? el("span", { class: "badge ok" }, "cited") : null),
       el("p", { class: "quote" }, hit.text),

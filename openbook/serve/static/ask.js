@@ -1,9 +1,10 @@
 // The Ask page: the composer, the thread, the history. Speaks to /api only.
 
 import { api, confirmed, count, el, show, sse, toast, when } from "./app.js";
-import { considered, copied, feedback, origin, refusal, sources, text } from "./answer.js";
+import { checked, considered, copied, feedback, origin, refusal, sources, text } from "./answer.js";
 import { close, open } from "./source.js";
 import { start } from "./start.js";
+import { failures } from "./work.js";
 
 const $ = (id) => document.getElementById(id);
 const [thread, composer, question, model, model2] = ["thread", "composer", "question", "model", "model2"].map($);
@@ -34,22 +35,32 @@ $("stop").addEventListener("click", () => running?.abort());
 
 async function ask(asked) {
   if (!asked || running) return;
-  running = new AbortController();
   question.value = "";
-  busy(true);
   const models = besides() ? [model.value, model2.value] : [model.value];
-  const columns = models.map((id) => reply(labels[id] ?? id, models.length > 1));
+  const columns = models.map((id, index) => ({ id, index, named: models.length > 1, ...reply(labels[id] ?? id, models.length > 1) }));
   const turn = el("article", { class: "turn" }, el("h2", { class: "asked" }, asked), el("div", { class: "replies" }, columns.map((one) => one.node)));
   thread.append(turn);
   turn.scrollIntoView({ block: "start", behavior: "smooth" });
-  const done = await Promise.all(columns.map((column, index) => stream(asked, models[index], index, column)));
+  await answered(asked, columns);
+}
+
+// All columns at once; what goes wrong in one leaves the others be.
+async function answered(asked, columns) {
+  const mine = (running = new AbortController());
+  draft(asked); // until it is answered: a reload in between gives it back
+  busy(true);
+  const done = await Promise.all(columns.map((column) => stream(asked, column, mine.signal)));
+  if (running !== mine) return; // another conversation was opened meanwhile
   running = null;
   busy(false);
+  draft(question.value);
+  here(talks[0]);
   $("said").textContent = done.filter(Boolean).map((one) => (one.abstained ? "No answer was found in the documents." : `The answer is here, with ${count(one.citations.length, "citation")}.`)).join(" ");
   history();
 }
 
-async function stream(asked, id, index, column) {
+async function stream(asked, column, signal) {
+  const { id, index } = column;
   let written = "";
   let answer = null;
   const silent = setInterval(async () => {
@@ -64,16 +75,17 @@ async function stream(asked, id, index, column) {
       },
       answer: (said) => { answer = said; },
       error: ({ error }) => { throw new Error(error?.message ?? "The answer ended early."); },
-    }, { body: { question: asked, model: id, where: "", conversation: talks[index], stream: true }, signal: running.signal });
-    if (!answer) throw new Error("The answer ended early; ask again.");
-    talks[index] = answer.conversation ?? talks[index];
+    }, { body: { question: asked, model: id, where: "", conversation: talks[index], stream: true }, signal });
+    if (!answer) throw new Error("The answer ended early.");
+    if (!signal.aborted) talks[index] = answer.conversation ?? talks[index];
     column.finish(answer);
   } catch (error) {
     if (error.name === "AbortError") column.stopped(written);
-    else column.wrong(error, () => {
+    else column.wrong(error, written, () => {
       if (running) return;
-      column.node.closest(".turn").remove();
-      ask(asked);
+      const again = { ...column, ...reply(labels[id] ?? id, column.named) };
+      column.node.replaceWith(again.node);
+      answered(asked, [again]);
     });
     if (error.code === "no_such_conversation") talks[index] = null; // deleted in another window: begin anew
   } finally {
@@ -108,9 +120,10 @@ function reply(label, named) {
       body.textContent = written;
       node.append(el("p", { class: "note" }, written ? "Stopped here; what stands above was not checked against the documents." : "Stopped."));
     },
-    wrong: (error, again) => {
+    wrong: (error, written, again) => {
       rest();
-      if (body.querySelector(".muted")) body.remove();
+      if (written) node.append(el("p", { class: "note" }, "It broke off here; what stands above is not whole and was not checked."));
+      else body.remove();
       const pause = error.after ? ` Try again in ${count(error.after, "second")}.` : "";
       node.append(el("p", { class: "notice bad", role: "alert" }, error.message, pause), el("p", {}, el("button", { class: "button small", type: "button", onclick: again }, "Ask again")));
     },
@@ -126,8 +139,9 @@ function fill(node, body, answer) {
     const list = sources(answer, open);
     if (list) node.append(list);
   }
+  const bare = checked(answer) && answer.sentences.some((one) => !one.supported);
   const alone = ["base", "tuned"].includes(answer.arm) && !answer.abstained;
-  const notes = [...(alone ? ["written from the model's memory alone; no document was read"] : []), ...answer.notes];
+  const notes = [...(bare ? ["“no source” marks what no passage that was read bears out; check it before you rely on it"] : []), ...(alone ? ["written from the model's memory alone; no document was read"] : []), ...answer.notes];
   const marks = feedback(answer);
   node.append(
     ...notes.map((note) => el("p", { class: "note" }, note[0].toUpperCase() + note.slice(1) + (/[.!?]$/.test(note) ? "" : "."))),
@@ -181,15 +195,15 @@ async function history() {
   $("history-toggle").hidden = !any;
   desk.classList.toggle("with-history", any);
   show($("conversations"), ...conversations.map((one) => el("li", { class: talks.includes(one.id) ? "here" : "" },
-    el("button", { class: "open", type: "button", title: `${one.title} · ${when(one.changed)}`, onclick: () => resume(one.id) }, one.title),
+    el("button", { class: "open", type: "button", title: `${one.title} · ${when(one.changed)}`, onclick: () => (running ? toast("Wait for the answer, or stop it first.") : resume(one.id).catch(() => {})) }, one.title),
     el("button", { class: "drop-it", type: "button", aria: { label: `Delete “${one.title}”` }, title: "Delete", onclick: () => forget(one) }, "×"))));
 }
 
-async function resume(id) {
-  if (running) return;
-  const found = await api(`/api/conversations/${encodeURIComponent(id)}`);
+async function resume(id, { quiet = false } = {}) {
+  const found = await api(`/api/conversations/${encodeURIComponent(id)}`, { quiet });
   fresh();
   talks = [id, null];
+  here(id);
   document.body.classList.add("has-thread");
   $("hello").hidden = $("suggested").hidden = true;
   for (const one of found.answers ?? []) {
@@ -205,13 +219,19 @@ async function resume(id) {
 async function forget(one) {
   if (!(await confirmed(`Delete “${one.title}”?`, { action: "Delete", danger: true, more: "The questions and answers of this conversation are removed for good." }))) return;
   await api(`/api/conversations/${encodeURIComponent(one.id)}`, { method: "DELETE" });
-  if (talks.includes(one.id)) fresh();
+  if (talks.includes(one.id)) {
+    fresh();
+    window.history.replaceState(null, "", "/");
+  }
   await history();
   question.focus();
 }
 
 function fresh() {
   running?.abort();
+  running = null;
+  busy(false);
+  draft(question.value);
   talks = [null, null];
   show(thread);
   close();
@@ -226,7 +246,37 @@ function drawer(now) {
   $("history-toggle").setAttribute("aria-expanded", String(now));
 }
 
-$("fresh").addEventListener("click", () => { fresh(); drawer(false); question.focus(); });
+// The address says which conversation is open, so that reloading and going back find it again.
+function here(id) {
+  const address = id ? `/?${new URLSearchParams({ conversation: id })}` : "/";
+  if (address !== location.pathname + location.search) window.history.pushState(null, "", address);
+}
+
+const wanted = () => new URLSearchParams(location.search).get("conversation");
+
+async function go() {
+  if (wanted() === talks[0]) return;
+  if (!wanted()) return fresh();
+  await resume(wanted(), { quiet: true }).catch(() => {
+    fresh();
+    window.history.replaceState(null, "", "/"); // deleted, or someone else's
+  });
+}
+
+addEventListener("popstate", () => go().then(history));
+
+/* What is not sent yet, or not answered */
+
+const DRAFT = "openbook.draft";
+
+function draft(words) {
+  if (words.trim()) sessionStorage.setItem(DRAFT, words);
+  else sessionStorage.removeItem(DRAFT);
+}
+
+question.addEventListener("input", () => running || draft(question.value));
+
+$("fresh").addEventListener("click", () => { fresh(); here(null); drawer(false); question.focus(); });
 $("history-toggle").addEventListener("click", () => {
   drawer(!$("history").classList.contains("open"));
   if ($("history").classList.contains("open")) $("fresh").focus();
@@ -248,11 +298,13 @@ async function suggest() {
 
 start(async (result) => {
   $("hello").hidden = composer.hidden = false;
-  const taken = (result.added ?? 0) + (result.changed ?? 0) + (result.unchanged ?? 0);
-  $("hello").querySelector(".lead").textContent = `${count(taken, "document")} ready. Every answer shows where it stands in them.`;
+  const lead = $("hello").querySelector(".lead");
+  lead.textContent = `${count(result.taken, "document")} ready. Every answer shows where it stands in them.`;
+  if (result.failed.length) lead.after(failures(result.failed));
   await Promise.allSettled([suggest(), arms()]);
   question.focus();
 });
+question.value ||= sessionStorage.getItem(DRAFT) ?? "";
 const ready = composer.hidden ? [] : [arms(), suggest()];
-Promise.allSettled([...ready, history()]).then(() => document.body.classList.add("ready"));
+Promise.allSettled([...ready, go().then(history)]).then(() => document.body.classList.add("ready"));
 if (matchMedia("(min-width: 48rem)").matches && !composer.hidden) question.focus();

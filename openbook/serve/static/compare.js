@@ -67,7 +67,7 @@ function open(id) {
   $("report").scrollIntoView({ block: "start" });
 }
 
-droppable($("drop"), $("files"), (chosen) => files.take(chosen).catch(() => {}));
+droppable($("drop"), $("files"), (list) => files.take(list.map(({ file }) => file)).catch(() => {}));
 $("reviewed").addEventListener("click", () => files.reviewed("cases").catch(() => {}));
 $("made-on").addEventListener("change", (event) => { $("made-field").hidden = !event.target.checked; });
 $("compare").addEventListener("submit", (event) => { event.preventDefault(); begin(); });

@@ -1,37 +1,35 @@
 // The Library page: documents in, looked at, searched and taken out; folders in step; versions.
 
-import { api, confirmed, count, el, show, size, toast, when } from "./app.js";
+import { api, chosen, confirmed, count, el, send, show, size, toast, when } from "./app.js";
 import { $, droppable, empty, fact, facts, failures, following, going, labels, table } from "./work.js";
 
-const MOST = 5000; // documents that are listed and searched here
+const PAGE = 100; // documents that are listed at a time
 let documents = [];
+let next = "";
+let found = 0; // documents that match what is searched for
 let total = 0;
-let shown = 100;
-let writes = Boolean($("upload"));
+let asking = 0;
+const writes = Boolean($("upload"));
 
 /* Documents */
 
-async function load() {
-  const found = [];
-  let after = "";
-  do {
-    const page = await api(`/api/documents?${new URLSearchParams({ limit: 1000, after })}`);
-    found.push(...page.documents);
-    total = page.total;
-    after = page.next;
-  } while (after && found.length < MOST);
-  documents = found;
-  draw();
+async function load(more = false) {
+  const mine = ++asking;
+  const wanted = $("find").value.trim();
+  const page = await api(`/api/documents?${new URLSearchParams({ find: wanted, limit: PAGE, after: more ? next : "" })}`);
+  if (mine !== asking) return; // typed on meanwhile
+  documents = more ? [...documents, ...page.documents] : page.documents;
+  [next, found] = [page.next, page.total];
+  if (!wanted) total = page.total;
+  draw(wanted);
 }
 
-function draw() {
-  const wanted = $("find").value.trim().toLowerCase();
-  const matching = documents.filter((one) => !wanted || [one.name, one.title, one.author, ...one.labels].some((text) => text.toLowerCase().includes(wanted)));
+function draw(wanted) {
   $("total").textContent = total ? `${count(total, "document")} that answers come from.` : "The documents that answers come from.";
-  $("find").disabled = !documents.length;
+  $("find").disabled = !total && !wanted;
+  if (!documents.length && wanted) return show($("documents"), empty("Nothing matches", `No document's name, title, author or label holds “${wanted}”.`));
   if (!documents.length) return show($("documents"), empty("No documents yet", writes ? "Drop files above, or sync a folder; then ask them something." : "Whoever looks after this library can add some, or give your key a group."));
-  if (!matching.length) return show($("documents"), empty("Nothing matches", `No document's name, title or label holds “${$("find").value.trim()}”.`));
-  const rows = matching.slice(0, shown).map((one) => [
+  const rows = documents.map((one) => [
     { node: [el("button", { class: "link", type: "button", onclick: () => open(one.name) }, one.title || one.name), el("div", { class: "muted small break" }, one.name),
       one.notes.length ? el("div", {}, el("span", { class: "badge warn" }, count(one.notes.length, "note"))) : null] },
     one.format, one.pages ?? "", size(one.bytes),
@@ -39,8 +37,7 @@ function draw() {
     when(one.synced_at),
   ]);
   show($("documents"), table(["Document", "Format", ["Pages", "number"], ["Size", "number"], "Seen by", "Taken in"], rows, { caption: "Documents" }),
-    el("p", { class: "row muted small", role: "status" }, matching.length > shown ? [`${shown} of ${count(matching.length, "document")}`, el("button", { class: "button small", type: "button", onclick: () => { shown += 200; draw(); } }, "Show more")] : `${count(matching.length, "document")}${wanted ? " found" : ""}`,
-      total > documents.length && ` The first ${documents.length.toLocaleString()} of ${total.toLocaleString()} are listed; search asks these.`));
+    el("p", { class: "row muted small", role: "status" }, next ? [`${documents.length.toLocaleString()} of ${count(found, "document")}${wanted ? " found" : ""}, by name`, el("button", { class: "button small", type: "button", onclick: (event) => { event.currentTarget.disabled = true; load(true).catch(() => draw(wanted)); } }, "Show more")] : `${count(found, "document")}${wanted ? " found" : ""}`));
 }
 
 /* One document */
@@ -50,14 +47,16 @@ async function open(name) {
   const text = el("div", { class: "text", tabindex: "0", role: "document", aria: { label: "Text of the document" } }, "Opening…");
   const head = el("header", {}, el("h2", { id: "reader-title" }, name));
   const query = new URLSearchParams({ name });
-  const foot = el("footer", { class: "row between" },
-    writes ? el("button", { class: "button danger", type: "button", onclick: () => remove(name) }, "Delete") : el("span"),
+  const drop = writes ? el("button", { class: "button danger", type: "button", disabled: true }, "Delete") : el("span");
+  const foot = el("footer", { class: "row between" }, drop,
     el("div", { class: "actions" }, el("a", { class: "button", href: `/api/document/file?${query}`, download: "" }, "Original file"), el("button", { class: "button primary", type: "button", onclick: () => reader.close() }, "Close")));
   show(reader, head, text, foot);
   history.replaceState(null, "", `?${new URLSearchParams({ document: name })}`);
   if (!reader.open) reader.showModal();
   try {
     const info = await api(`/api/document?${query}`, { quiet: true });
+    drop.disabled = false;
+    drop.addEventListener("click", () => remove(name, info.source));
     head.replaceChildren(el("h2", { id: "reader-title" }, info.title || name),
       el("details", { class: "more" }, el("summary", {}, `${info.format} · ${size(info.bytes)} · ${count(info.chunks, "passage")}${info.pages ? ` · ${count(info.pages, "page")}` : ""}`),
         facts(fact("Name", name), fact("Author", info.author), fact("Created", info.created), fact("Changed", info.modified), fact("Comes from", info.source || "an upload"), fact("Taken in", when(info.synced_at)), fact("Seen by", info.labels.map((one) => (one === "*" ? "everyone" : one)).join(", ")))),
@@ -79,9 +78,8 @@ async function more(name, start, text) {
   if (!part.total) show(text, el("p", { class: "muted" }, "No text was found in this document."));
 }
 
-async function remove(name) {
-  const known = documents.find((one) => one.name === name);
-  if (!(await confirmed(`Delete ${name}?`, { action: "Delete", danger: true, more: known?.source ? "It comes from a synced folder: delete the file there, too, or the next sync brings it back." : "Answers stop using it at once. An earlier version still holds it." }))) return;
+async function remove(name, source) {
+  if (!(await confirmed(`Delete ${name}?`, { action: "Delete", danger: true, more: source ? "It comes from a synced folder: delete the file there, too, or the next sync brings it back." : "Answers stop using it at once. An earlier version still holds it." }))) return;
   await api(`/api/document?${new URLSearchParams({ name })}`, { method: "DELETE" }).then(async () => {
     $("reader").close();
     toast(`${name} is deleted.`);
@@ -111,11 +109,27 @@ const named = { upload: (one) => `Upload of ${count(one.args.files?.length ?? 1,
 const follow = (one) => following($("jobs"), one, { title: named[one.kind](one), ended: finished });
 
 async function upload(files) {
-  const body = new FormData();
-  for (const file of files) body.append("files", file, file.webkitRelativePath || file.name);
-  for (const label of labels($("upload-labels").value)) body.append("labels", label);
-  await api("/api/documents", { body }).then(({ job }) => follow(job)).catch(() => {});
+  const line = el("span", {}, `Sending ${count(files.length, "file")}…`), figure = el("span"), bar = el("progress", { class: "progress", max: "1", aria: { label: "Progress of sending" } });
+  const card = el("section", { class: "card stack", aria: { label: "Sending" } }, el("div", {}, el("div", { class: "progress-line" }, line, figure), bar));
+  $("jobs").prepend(card);
+  $("jobs").hidden = false;
+  const said = (share) => {
+    bar.value = share;
+    figure.textContent = share < 1 ? `${Math.round(share * 100)} %` : "";
+    if (share === 1) line.textContent = "Putting them away…";
+  };
+  try {
+    const out = await send(files, { labels: labels($("upload-labels").value), most: Number($("drop").dataset.most), said, began: follow });
+    if (!out.length) return card.remove();
+    show(card, failures(out), closing(card));
+  } catch (error) {
+    show(card, el("p", { class: "notice bad", role: "alert" }, error.message), closing(card));
+  } finally {
+    $("jobs").hidden = !$("jobs").children.length;
+  }
 }
+
+const closing = (card) => el("div", { class: "actions" }, el("button", { class: "button quiet small", type: "button", onclick: () => { card.remove(); $("jobs").hidden = !$("jobs").children.length; } }, "Close"));
 
 async function sync(targets, more = {}) {
   const wrong = $("sync-wrong");
@@ -125,7 +139,7 @@ async function sync(targets, more = {}) {
     const { job } = await api("/api/sync", { json: order, quiet: true });
     const followed = follow(job);
     const now = await followed.done;
-    if (now.state === "failed" && /mass|allow/i.test(now.error)) {
+    if (now.code === "source_vanished") {
       followed.body.append(el("div", { class: "actions" }, el("button", { class: "button danger small", type: "button", onclick: async () => {
         if (await confirmed("Remove all of them from the library?", { action: "Remove", danger: true, more: now.error })) sync(targets, { ...more, allow_mass_delete: true });
       } }, "Remove them all the same")));
@@ -167,9 +181,12 @@ async function restore(one) {
 
 const refresh = () => Promise.all([load(), versions(), writes && sources()]).catch(() => {});
 
-$("find").addEventListener("input", () => { shown = 100; draw(); });
+let typing;
+$("find").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => load().catch(() => {}), 150); });
 if (writes) {
   droppable($("drop"), $("files"), upload);
+  $("folder").addEventListener("change", () => { if ($("folder").files.length) upload(chosen($("folder"))); $("folder").value = ""; });
+  $("choose-folder").addEventListener("click", () => $("folder").click());
   $("upload").addEventListener("submit", (event) => event.preventDefault());
   const targets = () => [$("target").value.trim()].filter(Boolean);
   const begin = (more) => {

@@ -61,8 +61,8 @@ async function settings() {
 
 function draw() {
   const wanted = $("find").value.trim().toLowerCase();
-  const groups = Map.groupBy(every.filter((one) => !wanted || `${one.key} ${one.description}`.toLowerCase().includes(wanted)), (one) => one.key.split(".")[0]);
   const kept = new Map([...$("settings").querySelectorAll("[data-key]")].filter((one) => one.value !== one.dataset.was).map((one) => [one.dataset.key, one.value]));
+  const groups = Map.groupBy(every.filter((one) => !wanted || kept.has(one.key) || `${one.key} ${one.description}`.toLowerCase().includes(wanted)), (one) => one.key.split(".")[0]); // what is not saved yet stays in sight
   show($("settings"), groups.size ? [...groups].map(([section, list]) => el("details", { class: "card", open: wanted || section === "answer" || list.some((one) => kept.has(one.key)) }, el("summary", {}, el("strong", {}, section), el("span", { class: "muted small" }, ` · ${count(list.length, "setting")}`)), list.map((one) => row(one, kept)))) : empty("No setting matches", "Search for a part of its name or of what it does."),
     el("p", { class: "notice bad", id: "settings-wrong", role: "alert", hidden: true }),
     el("div", { class: "actions save" }, el("button", { class: "button primary", type: "submit" }, "Save"), el("span", { class: "muted small", id: "changed", role: "status" })));
@@ -102,7 +102,7 @@ $("settings").addEventListener("submit", async (event) => {
   event.preventDefault();
   const list = changed(), wrong = $("settings-wrong");
   wrong.hidden = true;
-  for (const one of list) one.removeAttribute("aria-invalid");
+  for (const one of $("settings").querySelectorAll("[aria-invalid]")) one.removeAttribute("aria-invalid");
   if (!list.length) return toast("Nothing was changed.");
   try {
     const said = await api("/api/settings", { method: "PATCH", json: Object.fromEntries(list.map((one) => [one.dataset.key, value(one)])), quiet: true });
@@ -110,10 +110,13 @@ $("settings").addEventListener("submit", async (event) => {
     for (const one of list) one.dataset.was = one.value;
     await settings();
   } catch (error) {
+    const at = list.find((one) => one.dataset.key === error.param) ?? list.find((one) => error.message.includes(one.dataset.key)) ?? list.find((one) => error.message.includes(one.dataset.key.split(".")[1]));
     wrong.textContent = error.message;
     wrong.hidden = false;
-    for (const one of list) if (error.message.includes(one.dataset.key) || error.message.includes(one.dataset.key.split(".")[1])) one.setAttribute("aria-invalid", "true");
-    wrong.scrollIntoView({ block: "nearest" });
+    at?.closest(".setting").append(wrong); // beside what is wrong
+    at?.setAttribute("aria-invalid", "true");
+    at?.focus({ preventScroll: true });
+    (at?.closest(".setting") ?? wrong).scrollIntoView({ block: "nearest" });
   }
 });
 $("find").addEventListener("input", draw);

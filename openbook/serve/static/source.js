@@ -29,13 +29,13 @@ export async function open(place, button) {
   panel.focus({ preventScroll: true });
   let found;
   try {
-    found = await api(`/api/document/text?${new URLSearchParams({ name: place.document, start: place.start, end: place.end })}`, { quiet: true });
+    found = await standing(place);
   } catch (error) {
     if (mine === asked) show(body, el("p", { class: "source-text muted" }, error.status === 404 ? "This document is no longer in the library, or not yours to see. The answer was given from an earlier version." : error.message));
     return;
   }
   if (mine !== asked) return;
-  if (!found.page || !/\.pdf$/i.test(place.document)) return words(found, body);
+  if (found.changed || !found.page || !/\.pdf$/i.test(place.document)) return words(found, body);
   where.textContent = ` · page ${found.page}`;
   const ways = { Page: () => picture(found, place, body, tabs), Text: () => words(found, body) };
   show(tabs, ...Object.entries(ways).map(([label, way], index) => el("button", { role: "tab", type: "button", aria: { selected: String(!index), controls: "source-body" }, tabindex: index ? "-1" : "0", onkeydown: across, onclick: (event) => {
@@ -47,6 +47,18 @@ export async function open(place, button) {
   } }, label)));
   tabs.hidden = false;
   ways.Page();
+}
+
+// The passage where it stands in the document as it is now, which may have been changed since the answer.
+async function standing(place) {
+  const read = (more) => api(`/api/document/text?${new URLSearchParams({ name: place.document, ...more })}`, { quiet: true });
+  const found = await read({ start: place.start, end: place.end });
+  if (!place.quote || found.text === place.quote) return found;
+  const { text } = await read({ start: 0, around: 0 });
+  const at = text.indexOf(place.quote);
+  if (at < 0) return { ...(await read({ start: place.start, end: place.start })), changed: `This document was changed after this answer, and the passage is not in it any more. It was: “${place.quote}”` };
+  const start = Array.from(text.slice(0, at)).length; // the server counts characters, not halves of them
+  return { ...(await read({ start, end: start + Array.from(place.quote).length })), changed: "This document was changed after this answer; the passage is marked where it stands now." };
 }
 
 export function close() {
@@ -72,10 +84,12 @@ function across(event) {
 
 function words(found, body) {
   const mark = el("mark", { tabindex: "-1" }, typeset(found.text));
-  show(body, el("div", { class: "source-text" },
+  const note = found.changed && el("p", { class: "notice warn source-note", role: "status" }, found.changed);
+  show(body, note, el("div", { class: "source-text" },
     found.start > Array.from(found.before).length && el("span", { class: "cut" }, "… earlier text left out …"),
     typeset(found.before), mark, typeset(found.after),
     found.total > found.end + Array.from(found.after).length && el("span", { class: "cut" }, "… later text left out …")));
+  if (!found.text) return;
   panel.scrollTop += mark.getBoundingClientRect().top - panel.getBoundingClientRect().top - panel.clientHeight * 0.35;
 }
 

@@ -137,7 +137,7 @@ async function card(one) {
   text.textContent = await api(`/api/adapters/${encodeURIComponent(one.name)}/${one.version}/card`, { quiet: true }).catch((error) => error.message);
 }
 
-droppable($("drop"), $("files"), (chosen) => files.take(chosen).catch(() => {}));
+droppable($("drop"), $("files"), (list) => files.take(list.map(({ file }) => file)).catch(() => {}));
 $("reviewed").addEventListener("click", () => files.reviewed("examples").catch(() => {}));
 $("train").addEventListener("submit", (event) => { event.preventDefault(); begin("preflight"); });
 $("go").addEventListener("click", () => begin("train"));

@@ -1,6 +1,8 @@
 // What the pages of longer work share: a job with its progress, files to choose, tables, charts. Text stays text.
 
-import { api, count, el, job, show, size, toast, when } from "./app.js";
+import { api, chosen, count, dropped, el, job, pace, seconds, show, size, toast, when } from "./app.js";
+
+export { seconds };
 
 const STEPS = { read: "Reading", parse: "Reading", embed: "Learning what is where", write: "Filing", commit: "Filing", load: "Loading the model", tokens: "Looking at the examples", probe: "Trying a few steps", step: "Training", ask: "Asking", search: "Searching", questions: "Making questions", lessons: "Making lessons" };
 const STATES = { queued: "Waiting for its turn", running: "Running", paused: "Paused", succeeded: "Done", failed: "Failed", cancelled: "Cancelled" };
@@ -19,6 +21,7 @@ export function following(place, first, { title, pausable = false, ended = () =>
   const wish = (name, label, look = "") => el("button", { type: "button", class: `button small ${look}`, onclick: (event) => ask(name, event.currentTarget) }, label);
   const buttons = { pause: pausable && wish("pause", "Pause"), resume: pausable && wish("resume", "Resume"), cancel: wish("cancel", "Cancel", "danger") };
   const close = el("button", { type: "button", class: "button quiet small", hidden: true, onclick: () => { card.remove(); place.hidden = !place.children.length; } }, "Close");
+  const paced = pace();
   const card = el("section", { class: "card stack job", aria: { label: title }, data: { job: first.id } },
     el("header", {}, el("h3", {}, title, " ", badge), el("div", { class: "actions" }, Object.values(buttons).filter(Boolean), close)), meter, body);
   place.prepend(card);
@@ -52,7 +55,7 @@ export function following(place, first, { title, pausable = false, ended = () =>
     if (event.state) state(event.state);
     if (event.step !== undefined && event.total !== undefined) {
       line.textContent = `${pretty(String(event.step))}…`;
-      figure.textContent = event.total ? `${event.done.toLocaleString()} of ${event.total.toLocaleString()}` : "";
+      figure.textContent = paced(event);
       if (event.total) bar.value = event.done / event.total;
       else bar.removeAttribute("value");
     }
@@ -74,11 +77,15 @@ export async function going(...kinds) {
   return found.jobs.filter((one) => kinds.includes(one.kind) && OPEN.includes(one.state)).reverse();
 }
 
+// take([{file, name}]): what was chosen or dropped, folders with all that lies in them.
 export function droppable(area, input, take) {
-  input.addEventListener("change", () => { if (input.files.length) take([...input.files]); input.value = ""; });
+  input.addEventListener("change", () => { if (input.files.length) take(chosen(input)); input.value = ""; });
   for (const name of ["dragenter", "dragover"]) area.addEventListener(name, (event) => { event.preventDefault(); area.classList.add("over"); });
   for (const name of ["dragleave", "drop"]) area.addEventListener(name, () => area.classList.remove("over"));
-  area.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer.files.length) take([...event.dataTransfer.files]); });
+  area.addEventListener("drop", (event) => {
+    event.preventDefault();
+    dropped(event).then((list) => (list.length ? take(list) : toast("No file was dropped here.", "bad")), () => toast("This could not be read; was it moved meanwhile?", "bad"));
+  });
 }
 
 // table(["Name", ["Size", "number"]], rows of [cell, ...]); a cell is a node, text, or {node, class}
@@ -97,7 +104,6 @@ export function table(columns, rows, { caption, label } = {}) {
 export const empty = (title, text, ...more) => el("div", { class: "card flat empty" }, el("p", {}, el("strong", {}, title)), el("p", { class: "muted" }, text), ...more);
 export const fact = (name, value) => (value === null || value === undefined || value === "" ? null : [el("dt", {}, name), el("dd", {}, value)]);
 export const facts = (...pairs) => el("dl", { class: "facts" }, pairs.filter(Boolean).flat());
-export const seconds = (value) => (value < 90 ? `${Math.round(value)} s` : value < 5400 ? `${Math.round(value / 60)} min` : `${(value / 3600).toFixed(1)} h`);
 export const figure = (value) => (typeof value !== "number" ? String(value) : Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString());
 
 // The caller's files of /v1/files as a list of boxes; chosen() gives the ids that are ticked.
