@@ -97,8 +97,12 @@ def reached(
     *,
     progress: Bars | None = None,
     prefer: Literal["start", "throughput"] = "start",
+    brief: bool = False,
 ) -> Iterator[Workspace | Remote]:
-    """The workspace of a command: through its server when one runs, else opened here."""
+    """The workspace of a command: through its server when one runs, else opened here.
+
+    Others wait for the library of a `brief` command instead of being turned away.
+    """
     from openbook import remote
     from openbook.workspace import Workspace
 
@@ -106,6 +110,7 @@ def reached(
     there = remote.find(root)
     if there is None:
         with opened(root, progress=progress, prefer=prefer) as ws:
+            ws.house.brief = brief
             yield ws
         return
     with there:

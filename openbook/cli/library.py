@@ -99,7 +99,7 @@ def documents(context: click.Context, workspace: Path | None, as_json: bool) -> 
     from openbook.cli.show import table
     from openbook.wire import document_json
 
-    with reached(workspace) as ws:
+    with reached(workspace, brief=True) as ws:
         stored = ws.documents()
     if as_json:
         print_json([document_json(info) for info in stored])
@@ -124,7 +124,7 @@ def show(context: click.Context, document: str, text_only: bool, workspace: Path
     from openbook.wire import document_json
 
     outer_workspace, outer_json = context.obj or (None, False)
-    with reached(workspace or outer_workspace) as ws:
+    with reached(workspace or outer_workspace, brief=True) as ws:
         found = ws.document(document)
         info = next(one for one in ws.documents() if one.name == document)
     if as_json or outer_json:
@@ -147,7 +147,7 @@ def versions(workspace: Path | None, as_json: bool) -> None:
     from openbook.cli.show import table
     from openbook.wire import version_json
 
-    with reached(workspace) as ws:
+    with reached(workspace, brief=True) as ws:
         known = ws.versions()
     if as_json:
         print_json([version_json(one) for one in known])
@@ -163,7 +163,7 @@ def versions(workspace: Path | None, as_json: bool) -> None:
 @example("openbook rollback 7")
 def rollback(version: int, workspace: Path | None, as_json: bool) -> None:
     """Make the library what it was at VERSION, as a new version; the next sync brings back what is on disk."""
-    with reached(workspace) as ws:
+    with reached(workspace, brief=True) as ws:
         made = ws.roll_back(version)
     if as_json:
         print_json({"library_version": made, "content_of": version})

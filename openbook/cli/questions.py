@@ -59,7 +59,7 @@ def search(
 
     conditions = parse(where)
     _one_of(question, batch)
-    with reached(workspace, prefer="throughput") as ws:
+    with reached(workspace, prefer="throughput", brief=batch is None) as ws:
         if batch is not None:
             for case in _cases(batch):
                 scope = Scope(tuple(case.get("groups", groups)), conditions)
@@ -121,7 +121,12 @@ def ask(
     chosen = cast("Arm", arm)
     with (
         progress_bar() as progress,
-        reached(workspace, progress=progress, prefer="throughput" if batch is not None else "start") as ws,
+        reached(
+            workspace,
+            progress=progress,
+            prefer="throughput" if batch is not None else "start",
+            brief=batch is None,
+        ) as ws,
     ):
         if batch is not None:
             for case in _cases(batch):
@@ -183,7 +188,7 @@ def explain(
 
     from openbook.cli.show import table
 
-    with reached(workspace) as ws:
+    with reached(workspace, brief=True) as ws:
         found = ws.explain(question, document, groups=groups, where=where)
     if as_json:
         print_json(asdict(found))

@@ -83,5 +83,7 @@ async def speak_stdio(root: Path, groups: tuple[str, ...] = (), *, notice: Calla
     try:
         async with stdio_server() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
+    except* BrokenPipeError:  # the host was killed: there is nobody to tell
+        pass
     finally:
         desk.close()

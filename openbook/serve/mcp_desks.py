@@ -6,6 +6,7 @@ Knows callers, asking and searching; nothing of the protocol.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 PAUSE = 2.0
 """Seconds after which `openbook mcp` lets go of a library nobody asks; other commands wait that long for it."""
+TURN = 5.0
+"""Seconds after which it lets go although it is asked on and on, so that another host has its turn."""
+GAP = 0.2
+"""Seconds it leaves to others then; they look every twentieth of a second."""
 IDLE = 900.0
 """Seconds after which it frees the models too."""
 
@@ -98,6 +103,9 @@ class Alone:
         self._written = 0
         """Of the settings in force, when they were written: others may change them meanwhile."""
         self._users = 0
+        self._taken: float | None = None
+        """When the first question was answered from the library that is open here."""
+        self._free_until = 0.0
         self._rest = threading.Timer(0, lambda: None)
         """What will be let go of next."""
 
@@ -155,6 +163,7 @@ class Alone:
             return
         with self._lock:
             self._rest.cancel()
+            time.sleep(max(0.0, self._free_until - time.monotonic()))
             here = self._workspace()
             self._users += 1
         try:
@@ -162,8 +171,14 @@ class Alone:
         finally:
             with self._lock:
                 self._users -= 1
+                # Not counted from the beginning: there it may have waited for another host.
+                self._taken = self._taken or time.monotonic()
                 if not self._users:
-                    self._later(PAUSE, self._pause)
+                    if time.monotonic() - self._taken < TURN:
+                        self._later(PAUSE, self._pause)
+                    else:
+                        self._let_go()
+                        self._free_until = time.monotonic() + GAP
 
     def _workspace(self) -> Workspace:
         from openbook.settings import FILE_NAME
@@ -185,9 +200,14 @@ class Alone:
 
     def _pause(self) -> None:
         with self._lock:
-            if not self._users and self._here is not None:
-                self._here.house.let_go()
-                self._later(IDLE, self._sleep)
+            if not self._users:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._taken = None
+        if self._here is not None:
+            self._here.house.let_go()
+            self._later(IDLE, self._sleep)
 
     def _sleep(self) -> None:
         with self._lock:
@@ -195,6 +215,7 @@ class Alone:
                 self._free()
 
     def _free(self) -> None:
+        self._taken = None
         if self._here is not None:
             self._here.close()
             self._here = None

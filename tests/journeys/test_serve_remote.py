@@ -304,6 +304,13 @@ def test_a_watch_ends_with_a_sentence_when_its_server_is_gone(tmp_path: Path) ->
     assert f"the server at {served.url} went away" in said.splitlines()[-1]
 
 
+def test_questions_asked_at_once_without_a_server_wait_for_each_other(desk: Path) -> None:
+    command = [sys.executable, "-m", "openbook", "search", QUESTION, "-k", "1", "--json"]
+    together = [subprocess.Popen(command, cwd=desk, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [json.loads(one.communicate(timeout=60)[0])["hits"][0]["document"] for one in together]
+    assert found == [VACATION] * 3
+
+
 def test_a_note_of_a_server_that_is_gone_is_ignored(desk: Path) -> None:
     note = desk / ".openbook" / "server.json"
     for pid in (os.getpid(), 2**22 + 1):  # a process that serves nothing, and none
@@ -410,6 +417,68 @@ def test_an_mcp_host_sees_what_its_groups_see(desk: Path) -> None:
             return await client.call_tool("search", {"question": SALARY})
 
     assert SALARIES in documents_of(asyncio.run(work()))
+
+
+def test_a_host_that_asks_on_and_on_leaves_turns_to_other_commands(desk: Path) -> None:
+    async def work() -> None:
+        async with Client(host(desk)) as client:
+            search = asyncio.create_task(asyncio.to_thread(as_json, "search", QUESTION, "-k", "1", cwd=desk))
+            while not search.done():
+                assert VACATION in documents_of(await client.call_tool("search", {"question": QUESTION}))
+            assert (await search)["hits"][0]["document"] == VACATION
+
+    asyncio.run(work())
+
+
+def test_a_host_that_is_killed_leaves_no_process_and_no_lock(desk: Path, tmp_path: Path) -> None:
+    """The host is a shell: what it started is spoken to through pipes that end with it."""
+    words = [sys.executable, "-m", "openbook", "mcp", "--workspace", str(desk)]
+    errors = tmp_path / "errors"
+    with errors.open("w") as stderr:
+        shell = subprocess.Popen(
+            [sys.executable, "-c", _HOST, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        child = int(shell.stdout.readline())
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        for call in (
+            {"id": 1, "method": "initialize", "params": hello},
+            {"method": "notifications/initialized"},
+            {"id": 2, "method": "tools/call", "params": {"name": "ask", "arguments": {"question": QUESTION}}},
+        ):
+            shell.stdin.write(json.dumps({"jsonrpc": "2.0", **call}) + "\n")
+            shell.stdin.flush()
+        wait_for(lambda: (desk / ".openbook" / "library" / "owner").exists())
+        shell.kill()
+        shell.communicate(timeout=30)
+    wait_for(lambda: not _runs(child), 20)
+    assert not (desk / ".openbook" / "library" / "owner").exists()
+    assert "Traceback" not in errors.read_text(encoding="utf-8")
+    assert as_json("documents", cwd=desk)
+
+
+_HOST = """
+import subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+print(child.pid, flush=True)
+for line in sys.stdin:
+    child.stdin.write(line)
+    child.stdin.flush()
+"""
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A process whose parent was killed is nobody's here, and stands as a zombie until its reaper comes.
+    return "Z" not in subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
 @pytest.mark.slow
