@@ -45,6 +45,13 @@ ROUTERS = (
     "pages_admin",
 )
 """Modules of this room with a `router`."""
+_CHAT, _BASE_URL = "use POST /v1/chat/completions", "end the client's base URL in /v1"
+_ELSEWHERE = {
+    "/responses": f"this server has no Responses API: {_CHAT} (in LangChain: ChatOpenAI(use_responses_api=False))",
+    "/completions": _CHAT,
+    **dict.fromkeys(("/chat/completions", "/models", "/embeddings", "/files", "/fine_tuning/jobs"), _BASE_URL),
+}
+"""What a client of the official API means that asks for what is not here."""
 WORKERS = ("work", "training", "comparisons")
 """Modules of this room with `register(server)`, which says what kinds of jobs they do."""
 
@@ -108,13 +115,24 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return await _refused(request, Refused(error.status_code, str(error.detail), headers=error.headers or {}))
+    status, message, code = error.status_code, str(error.detail), ""
+    if status in (404, 405) and not pages.wants_page(request):
+        path = request.url.path
+        hint = _ELSEWHERE.get(path.removeprefix("/v1")) or "what is offered stands at /api/docs"
+        message, code = f"{request.method} {path} is not offered here; {hint}", "unknown_url"
+    return await _refused(request, Refused(status, message, code=code, headers=error.headers or {}))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        says = f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+        return await _refused(request, Refused(400, says, code="invalid_json"))
     place = ".".join(str(part) for part in first["loc"][1:])
+    if not place and first["loc"] == ("body",):
+        says = "the body must be a JSON object, sent with Content-Type: application/json"
+        return await _refused(request, Refused(400, says, code="invalid_json"))
     return await _refused(request, Refused(400, f"{place or 'the request'}: {first['msg']}", param=place or None))
 
 

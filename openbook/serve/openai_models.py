@@ -6,6 +6,7 @@ that is set, which is `base`, and `ft:BASE:NAME:VERSION`, which a finished train
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from openbook.records import Arm
@@ -29,22 +30,23 @@ def arm_of(server: Server, who: Caller, model: str) -> tuple[Arm, str | None]:
 
 def listed(server: Server, who: Caller) -> list[dict[str, Any]]:
     """Every model that can be asked, and the one that embeds, in the official shape."""
-    created = int((server.workspace.root / "openbook.toml").stat().st_mtime)
-    names = [way.id for way in arms.listed(server, who) if not way.why]
-    return [
-        {"id": name, "object": "model", "created": created, "owned_by": "openbook"}
-        for name in (*names, server.house.settings.models.embedder)
-    ]
+    ways = [_shown(server, way.id, way.adapter) for way in arms.listed(server, who) if not way.why]
+    return [*ways, _shown(server, server.house.settings.models.embedder, None)]
 
 
 def one(server: Server, who: Caller, model: str) -> dict[str, Any]:
     """A model by its id, also by one that the list does not repeat. Raises Refused 404."""
-    found = listed(server, who)
-    for known in found:
-        if known["id"] == model:
-            return known
-    arm_of(server, who, model)
-    return {**found[0], "id": model}
+    if model == server.house.settings.models.embedder:
+        return _shown(server, model, None)
+    return _shown(server, model, arm_of(server, who, model)[1])
+
+
+def _shown(server: Server, name: str, adapter: str | None) -> dict[str, Any]:
+    made = server.house.adapters.get(adapter).created if adapter else ""
+    created = (
+        datetime.fromisoformat(made).timestamp() if made else (server.workspace.root / "openbook.toml").stat().st_mtime
+    )
+    return {"id": name, "object": "model", "created": int(created), "owned_by": "openbook"}
 
 
 def absent(model: str) -> Refused:

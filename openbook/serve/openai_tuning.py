@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1/fine_tuning/jobs")
 Here = Annotated[Server, Depends(server_of)]
 _KIND = "train"
 _AUTO = "auto"
+_PURPOSE = "fine-tune"
 _PARAMS = {"files": "training_file", "validation": "validation_file", "name": "suffix"}
 
 
@@ -91,6 +92,10 @@ def create(order: JobOrder, server: Here, who: Caller = needs("train")) -> dict[
         )
     if order.integrations:
         raise Refused(400, "integrations are not supported; leave them out", param="integrations")
+    for key, param in ((order.training_file, "training_file"), (order.validation_file, "validation_file")):
+        if key and (has := training.file_of(server, who, key, param)["purpose"]) != _PURPOSE:
+            what = f"file {key!r} has the purpose {has!r}; upload it with the purpose {_PURPOSE!r}"
+            raise Refused(400, what, code="invalid_file_purpose", param=param)
     method = order.method or Method()
     given = (method.dpo if method.type == "dpo" else method.supervised) or Way(
         hyperparameters=order.hyperparameters or Hyperparameters()

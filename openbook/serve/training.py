@@ -310,7 +310,7 @@ def file_of(server: Server, who: Caller, key: str, field: str) -> dict[str, Any]
         row = uploads.find(server, key, who)
     except Refused:
         raise Refused(400, f"file {key!r} does not exist", code="no_such_file", param=field) from None
-    return {"id": row.id, "name": row.name, "bytes": row.bytes, "sha256": row.sha256}
+    return {"id": row.id, "name": row.name, "bytes": row.bytes, "sha256": row.sha256, "purpose": row.purpose}
 
 
 def _progress(say: Say, wish: Callable[[], Wish]) -> Progress:

@@ -14,6 +14,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import httpx2
+import openai
 import pytest
 import uvicorn
 
@@ -283,3 +284,27 @@ def test_a_stream_says_that_it_is_alive_before_the_first_word_and_tells_late_err
         slow.may.release(10_000)
         told = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
         assert told["error"]["message"] == "the model fell over"
+
+
+def test_the_official_client_is_told_to_come_back_later(server: Server, slow: Slow) -> None:
+    def ask() -> None:
+        client.chat.completions.create(**CHAT)  # type: ignore[call-overload]
+
+    with listening(server) as place, openai.OpenAI(base_url=f"{place}/v1", api_key="any", max_retries=0) as client:
+        askers = [threading.Thread(target=ask) for _ in range(2)]
+        for asker in askers:
+            asker.start()
+        while not server.admission.waiting:
+            time.sleep(0.01)
+        with pytest.raises(openai.RateLimitError) as full:
+            ask()
+        assert (full.value.code, full.value.type) == ("too_many_waiting", "rate_limit_error")
+        assert int(full.value.response.headers["Retry-After"]) >= 1
+        slow.may.release(10_000)
+        for asker in askers:
+            asker.join(30)
+        server.admission.stop()
+        with pytest.raises(openai.InternalServerError) as stopping:
+            ask()
+        assert (stopping.value.status_code, stopping.value.code) == (503, "stopping")
+        assert int(stopping.value.response.headers["Retry-After"]) >= 1

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from pydantic import BaseModel
 
 from openbook.records import Message
 from openbook.serve import keys
@@ -28,6 +29,8 @@ def told(messages: Sequence[Message]) -> str:
     text = messages[-1].content
     if "[1]" in text and "passage" in " ".join(one.content for one in messages).lower():
         return "Pigs can fly over rivers [1]." if "nonsense" in text else first_sentence(messages)
+    if text == "record":
+        return '{"days": 24}'
     if text == "roles":
         return " ".join(f"{one.role}:{one.content}" for one in messages)
     return BASE
@@ -317,3 +320,59 @@ def test_keys_decide_what_is_answered_and_what_is_cited(tmp_path_factory: pytest
             refused(lambda: one.embeddings.create(model=embedder, input="a"), openai.PermissionDeniedError)
     finally:
         workspace.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("POST", "/v1/responses", "/v1/chat/completions"),
+        ("POST", "/v1/completions", "/v1/chat/completions"),
+        ("POST", "/chat/completions", "base URL"),
+        ("GET", "/models", "base URL"),
+        ("POST", "/v1/moderations", "/api/docs"),
+        ("PUT", "/v1/chat/completions", "PUT /v1/chat/completions"),
+    ],
+)
+def test_what_is_not_offered_is_told_with_what_is(url: str, method: str, path: str, hint: str) -> None:
+    reply = httpx2.request(method, url + path)
+    assert reply.status_code == (405 if method == "PUT" else 404)
+    assert (reply.json()["error"]["code"], hint in reply.json()["error"]["message"]) == ("unknown_url", True)
+
+
+def test_the_responses_api_is_told_to_be_absent(client: openai.OpenAI) -> None:
+    error = refused(lambda: client.responses.create(model="rag", input=VACATION), openai.NotFoundError)
+    assert "no Responses API: use POST /v1/chat/completions" in error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"model": ', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "must be a JSON object"),
+        (b"", "must be a JSON object"),
+        (b'{"model": "rag"}', "messages"),
+    ],
+)
+def test_a_body_that_is_no_order_is_told_so(url: str, body: bytes, says: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    error = httpx2.post(f"{url}/v1/chat/completions", content=body, headers=headers).json()["error"]
+    assert says in error["message"]
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == ("messages" if says == "messages" else None)
+
+
+class Days(BaseModel):
+    """A record."""
+
+    days: int
+
+
+def test_the_parsing_helper_gets_records_or_is_told_why_not(client: openai.OpenAI) -> None:
+    turns: Any = [{"role": "user", "content": "record"}]
+    done = client.chat.completions.parse(model="base", messages=turns, response_format=Days)
+    assert done.choices[0].message.parsed == Days(days=24)
+    with client.chat.completions.stream(model="base", messages=turns, response_format=Days) as stream:
+        assert stream.get_final_completion().choices[0].message.parsed == Days(days=24)
+    error = refused(lambda: client.chat.completions.parse(model="rag", messages=turns, response_format=Days))
+    assert (error.param, "cited sentences" in error.message) == ("response_format", True)

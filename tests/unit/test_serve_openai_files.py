@@ -155,3 +155,31 @@ def test_a_job_that_nobody_may_start_without_the_scope_is_listed_as_json(address
     assert str(listed[-1]["number"]) == last
     resumed = httpx2.get(f"{address}/api/jobs/{name}/events", headers={"Last-Event-ID": str(listed[1]["number"])})
     assert [line for line in resumed.text.splitlines() if line.startswith("id:")] == [f"id: {last}"]
+
+
+def test_what_is_too_large_or_too_much_has_the_status_that_clients_know(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    workspace = desk(
+        tmp_path_factory.mktemp("limits") / "desk", toml="[serve]\nmax_upload_mb = 1\nrequests_per_minute = 3\n"
+    )
+    try:
+        with running(workspace) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+            with pytest.raises(openai.APIStatusError) as large:
+                client.files.create(file=("large.jsonl", b"x" * 2_000_000), purpose="fine-tune")
+            assert (large.value.status_code, large.value.type) == (413, "invalid_request_error")
+            client.models.list()
+            client.models.list()
+            with pytest.raises(openai.RateLimitError) as often:
+                client.models.list()
+            assert int(often.value.response.headers["Retry-After"]) >= 1
+    finally:
+        workspace.close()
+
+
+def test_a_file_of_another_purpose_is_not_trained_on(client: openai.OpenAI) -> None:
+    made = client.files.create(file=("rows.jsonl", ROWS), purpose="assistants")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.fine_tuning.jobs.create(model="base", training_file=made.id)
+    assert refused.value.param == "training_file"
+    assert "'assistants'" in refused.value.message
