@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from openbook.answer import abstain, cite, extractive
-from openbook.answer.followup import standalone
+from openbook.answer.followup import names_nothing, standalone
 from openbook.errors import OpenbookError, PromptTooLong, UsageError
 from openbook.prompt import ABSTENTION, WITHOUT_PASSAGES, Hint, defuse, messages
 from openbook.prose import sentences
@@ -303,6 +303,11 @@ class Assistant:
         rewriter = self._rewriter() if self._settings.rewrite == "model" and self._rewriter and history else None
         asked = standalone(question, history, model=rewriter)
         result = self._searcher.search(asked, k=self._settings.passages, scope=scope)
+        if rewriter is None and asked != question and not names_nothing(question):
+            # Short, it may lean on the last question or begin anew: the library knows better than its length does.
+            alone = self._searcher.search(question, k=self._settings.passages, scope=scope)
+            if abstain.confidence(question, alone.hits) > abstain.confidence(asked, result.hits):
+                asked, result = question, alone
         return _Found(result.hits, result.version, time.perf_counter() - started, asked)
 
     def _confident(self, question: str, hits: Sequence[Hit]) -> bool:

@@ -36,10 +36,16 @@ def standalone(question: str, history: Sequence[Message], *, model: Generator | 
 
 def points_back(question: str) -> bool:
     """Whether a question leans on what was said before."""
-    said = words(question)
-    if sum(not word.stop for word in said) < _ENOUGH:
-        return True
-    return any(question[word.start : word.end].lower() in _POINTERS for word in said)
+    return names_nothing(question) or sum(not word.stop for word in words(question)) < _ENOUGH
+
+
+def names_nothing(question: str) -> bool:
+    """Whether a question points at something that only what was said before names.
+
+    >>> names_nothing("Does it expire?"), names_nothing("What is the budget?")
+    (True, False)
+    """
+    return any(question[word.start : word.end].lower() in _POINTERS for word in words(question))
 
 
 def _generate(model: Generator, messages: Sequence[Message]) -> str:

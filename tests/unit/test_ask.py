@@ -176,6 +176,13 @@ def test_a_follow_up_is_searched_with_the_question_before_it(filled: Library) ->
     assert answer.hits[0].chunk.document == "dogs.md"
 
 
+def test_a_short_question_that_begins_anew_is_searched_alone(filled: Library) -> None:
+    talk = [Message("user", "How many days of paid vacation does every employee get?"), Message("assistant", "15.")]
+    answer = assistant(filled, arm="extractive").ask("Who books flights?", history=talk)
+    assert answer.citations[0].quote == "The travel desk books every flight."
+    assert answer.hits[0].chunk.document == "travel.md"
+
+
 def hits(count: int, words: int) -> list[Hit]:
     return [Hit(Chunk(f"{n}.md", 0, 5 * words, "word " * words), 1.0) for n in range(count)]
 
