@@ -129,11 +129,11 @@ def parts(answer: Answer) -> list[Part]:
             continue
         if place > at:
             found.append(Part(_plain(answer.text[at:place])))
-        match = re.compile(r"(?:\s*\[(\d+)\])?([.!?]*)").match(answer.text, place + len(body))
+        match = re.compile(r"(?:\s*\[(\d+)\])?([.!?]*)(?:\s*\[(\d+)\])?").match(answer.text, place + len(body))
         assert match is not None, "it matches nothing, too"
         at = match.end()
         citation = cited.get(index)
-        number = int(match.group(1) or 0) or _number(answer, citation)
+        number = int(match.group(1) or match.group(3) or 0) or _number(answer, citation)
         found.append(Part(_plain(body), sentence.supported, citation, number, match.group(2)))
     if at < len(answer.text):
         found.append(Part(_plain(answer.text[at:])))

@@ -36,6 +36,10 @@ def script(messages: Sequence[Message]) -> str:
     asked = messages[-1].content
     if "slowly" in asked:
         time.sleep(2)
+    if "boldly" in asked:
+        return "Say **no** twice: 2**3**4."
+    if "alone" in asked:
+        return "I can't find this in the documents."
     if "cheese" in asked:
         return f"{first_sentence(messages)} {INVENTED}"
     return first_sentence(messages)
@@ -619,3 +623,31 @@ def test_files_that_could_not_be_taken_are_told_when_others_could(browser: Brows
         assert "1 document ready" in said
         assert re.search(r"Broken\.pdf: \w+", said)
         assert "Empty.md: it is empty" in said
+
+
+def test_the_model_alone_is_shown_with_its_bold_words_and_refuses_without_talk_of_passages(
+    browser: Browser, url: str
+) -> None:
+    with opened(browser, url) as visit:
+        page = visit.page
+        page.select_option("#model", "base")
+        ask(visit, "Speak boldly.")
+        assert page.locator(".answer-text strong").all_inner_texts() == ["no"]
+        assert "2**3**4" in page.locator(".answer-text").inner_text()
+        ask(visit, "Are you alone?")
+        said = page.locator(".refusal").inner_text()
+        assert "read none of your documents" in said
+        assert "passage" not in said
+
+
+def test_on_a_phone_the_first_question_stays_in_sight_above_its_answer(browser: Browser, fresh_desk: str) -> None:
+    with opened(browser, fresh_desk, **PHONE) as visit:
+        page = visit.page
+        ask(visit)
+        page.locator("#history-toggle").wait_for()
+        page.wait_for_timeout(500)
+        bar = page.locator(".bar").bounding_box()
+        asked = page.locator(".asked").bounding_box()
+        assert bar is not None
+        assert asked is not None
+        assert asked["y"] >= bar["y"] + bar["height"] - 1

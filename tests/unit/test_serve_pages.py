@@ -65,6 +65,11 @@ def test_a_citation_without_a_mark_in_the_text_still_has_its_number() -> None:
     assert parts(replace(ANSWER, text="Cats sleep a lot."))[0].number == 1
 
 
+def test_a_mark_behind_the_full_stop_is_the_citations_and_is_not_shown_twice() -> None:
+    found = parts(replace(ANSWER, text="Cats sleep a lot. [1] Cows fly! So be it"))
+    assert [(one.text, one.number, one.tail) for one in found[:2]] == [("Cats sleep a lot", 1, "."), (" ", 0, "")]
+
+
 def test_a_link_in_a_document_is_shown_by_its_words() -> None:
     linked = replace(ANSWER, text="Cats [sleep](https://cats.example/a%20b) a lot.", sentences=(), citations=())
     assert [one.text for one in parts(linked)] == ["Cats sleep a lot."]

@@ -11,7 +11,8 @@ export function parts(answer) {
     const place = body ? answer.answer.indexOf(body, at) : -1;
     if (place < 0) return;
     if (place > at) found.push({ text: answer.answer.slice(at, place) });
-    const [whole, number, tail] = /^(?:\s*\[(\d+)\])?([.!?]*)/.exec(answer.answer.slice(place + body.length));
+    const [whole, before, tail, behind] = /^(?:\s*\[(\d+)\])?([.!?]*)(?:\s*\[(\d+)\])?/.exec(answer.answer.slice(place + body.length));
+    const number = before ?? behind;
     at = place + body.length + whole.length;
     const citation = answer.citations.find((one) => one.sentence === index);
     found.push({ text: body, supported: sentence.supported, citation, number: Number(number) || numberOf(answer, citation), tail });
@@ -33,13 +34,16 @@ const plain = (text) => text.replace(/\[([^\][]+)\]\(\S+?\)/g, "$1");
 // Whether sentences were held against passages: not by those who read no documents.
 export const checked = (answer) => !["base", "tuned"].includes(answer.arm);
 
+// What is between ** and ** in bold, as models write it; everything else as it is.
+const styled = (text) => text.split(/(?<![\w*])\*\*(?=\S)([^*\n]+)\*\*(?![\w*])/).map((piece, index) => (index % 2 ? el("strong", {}, piece) : piece));
+
 // `open(place, button)` shows a source.
 export function text(answer, open) {
   return parts(answer).flatMap((part) => {
-    const said = plain(part.text);
-    if (part.supported === undefined) return [said];
-    if (!part.supported) return checked(answer) ? [el("span", { class: "unsupported" }, said, part.tail), el("span", { class: "unsupported-tag", title: "No passage that was read bears this sentence out." }, "no source")] : [said, part.tail];
-    return [said, part.tail, part.citation && cite(answer, part, open)];
+    const said = styled(plain(part.text));
+    if (part.supported === undefined) return said;
+    if (!part.supported) return checked(answer) ? [el("span", { class: "unsupported" }, said, part.tail), el("span", { class: "unsupported-tag", title: "No passage that was read bears this sentence out." }, "no source")] : [...said, part.tail];
+    return [...said, part.tail, part.citation && cite(answer, part, open)];
   });
 }
 
@@ -64,8 +68,9 @@ export function sources(answer, open) {
 }
 
 export function refusal(answer, reconsider) {
-  return el("div", { class: "refusal" },
-    el("p", { class: "answer-text" }, answer.answer),
+  const said = el("p", { class: "answer-text" }, answer.answer);
+  if (!checked(answer)) return el("div", { class: "refusal" }, said, el("p", { class: "muted" }, "The model alone was asked, and it read none of your documents. Choose another way of answering below the question to have them searched."));
+  return el("div", { class: "refusal" }, said,
     el("p", { class: "muted" }, "No passage was close enough to answer from, so nothing was made up."),
     el("ul", {},
       el("li", {}, "Ask in the words your documents use, or name the document."),

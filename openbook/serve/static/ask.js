@@ -191,12 +191,14 @@ async function arms() {
 async function history() {
   const { conversations = [] } = await api("/api/conversations", { quiet: true });
   const any = conversations.length > 0;
+  const first = any && $("history-toggle").hidden;
   $("history").hidden = !any;
   $("history-toggle").hidden = !any;
   desk.classList.toggle("with-history", any);
   show($("conversations"), ...conversations.map((one) => el("li", { class: talks.includes(one.id) ? "here" : "" },
     el("button", { class: "open", type: "button", title: `${one.title} · ${when(one.changed)}`, onclick: () => (running ? toast("Wait for the answer, or stop it first.") : resume(one.id).catch(() => {})) }, one.title),
     el("button", { class: "drop-it", type: "button", aria: { label: `Delete “${one.title}”` }, title: "Delete", onclick: () => forget(one) }, "×"))));
+  if (first && !running) thread.lastElementChild?.scrollIntoView({ block: "start" }); // a bar has come above it
 }
 
 async function resume(id, { quiet = false } = {}) {
