@@ -22,6 +22,7 @@ from openbook.errors import OpenbookError, PromptTooLong
 from openbook.prose import sentences
 from openbook.records import Answer
 from openbook.serve import asking, errors, openai_models
+from openbook.serve import openai_shapes as shapes
 from openbook.serve.access import Caller, caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.openai_orders import ChatOrder, question_of
@@ -34,13 +35,13 @@ _QUIET = 2.0
 """Seconds without a line after which a comment keeps the connection open."""
 
 
-@router.get("/models", summary="Models")
+@router.get("/models", response_model=shapes.ModelCards, summary="Models")
 def list_models(server: Here, who: Annotated[Caller, Depends(caller)]) -> dict[str, Any]:
     """Every way of answering that the caller may ask as a model, and the model that embeds."""
     return {"object": "list", "data": openai_models.listed(server, who)}
 
 
-@router.get("/models/{model:path}", summary="One model")
+@router.get("/models/{model:path}", response_model=shapes.ModelCard, summary="One model")
 def get_model(model: str, server: Here, who: Annotated[Caller, Depends(caller)]) -> dict[str, Any]:
     """One model by its id."""
     return openai_models.one(server, who, model)
@@ -50,7 +51,13 @@ def get_model(model: str, server: Here, who: Annotated[Caller, Depends(caller)])
     "/chat/completions",
     summary="Chat",
     response_model=None,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "The completion, or its chunks."}},
+    responses={
+        200: {
+            "model": shapes.Completion,
+            "content": {"text/event-stream": {}},
+            "description": "The completion, or its chunks.",
+        }
+    },
 )
 async def complete(
     request: Request, order: ChatOrder, server: Here, who: Caller = needs("ask")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from openbook.serve import openai_models
+from openbook.serve import openai_shapes as shapes
 from openbook.serve.access import needs
 from openbook.serve.errors import Refused
 from openbook.serve.shapes import Text
@@ -24,7 +25,10 @@ _SPECIAL = 2
 class EmbeddingOrder(BaseModel):
     """What POST /v1/embeddings takes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"model": "all-minilm-l6-v2", "input": ["vacation days"]}]},
+    )
 
     model: Annotated[Text, Field(max_length=300)]
     input: Text | list[Text] | list[int] | list[list[int]]
@@ -36,7 +40,13 @@ class EmbeddingOrder(BaseModel):
     ] = "document"
 
 
-@router.post("/embeddings", summary="Embed texts", dependencies=[needs("search")])
+@router.post(
+    "/embeddings",
+    summary="Embed texts",
+    dependencies=[needs("search")],
+    response_model=None,
+    responses={200: {"model": shapes.Embeddings, "description": "The vectors."}},
+)
 def embed(order: EmbeddingOrder, server: Here) -> dict[str, Any]:
     """A vector for each text, in their order."""
     embedder_name = server.house.settings.models.embedder

@@ -8,18 +8,19 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 
+from openbook.serve import openai_shapes as shapes
 from openbook.serve import uploads
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server, server_of
 from openbook.serve.store import FILES
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", tags=["openai"])
 Here = Annotated[Server, Depends(server_of)]
 Purpose = Literal["fine-tune", "assistants", "batch", "vision", "user_data", "evals"]
 
 
-@router.post("/files")
+@router.post("/files", response_model=shapes.FileObject, summary="Upload a file")
 def create(
     server: Here,
     file: Annotated[UploadFile, File()],
@@ -35,7 +36,7 @@ def create(
     return _shown(uploads.find(server, kept.id, who))
 
 
-@router.get("/files")
+@router.get("/files", response_model=shapes.FileObjects, summary="Your files")
 def list_files(
     server: Here,
     purpose: str = "",
@@ -54,13 +55,18 @@ def list_files(
     return page(rows, after, limit)
 
 
-@router.get("/files/{key}")
+@router.get("/files/{key}", response_model=shapes.FileObject, summary="One file")
 def retrieve(key: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """One file."""
     return _shown(uploads.find(server, key, who))
 
 
-@router.get("/files/{key}/content", response_class=FileResponse)
+@router.get(
+    "/files/{key}/content",
+    response_class=FileResponse,
+    summary="A file's content",
+    responses={200: {"content": {"application/octet-stream": {}}, "description": "The file as it came."}},
+)
 def content(key: str, server: Here, who: Caller = needs("train")) -> FileResponse:
     """What is in a file, as it came."""
     row = uploads.find(server, key, who)
@@ -75,7 +81,7 @@ def content(key: str, server: Here, who: Caller = needs("train")) -> FileRespons
     )
 
 
-@router.delete("/files/{key}")
+@router.delete("/files/{key}", response_model=shapes.FileDeleted, summary="Delete a file")
 def delete(key: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Forget a file; jobs that took it up already keep what they need."""
     uploads.find(server, key, who)

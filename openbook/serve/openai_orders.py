@@ -43,7 +43,7 @@ class Part(BaseModel):
     refusal: Text | None = None
 
 
-class Turn(BaseModel):
+class ChatTurn(BaseModel):
     """A turn of the conversation."""
 
     model_config = ConfigDict(extra="allow")
@@ -80,10 +80,17 @@ class StreamOptions(BaseModel):
 class ChatOrder(BaseModel):
     """What POST /v1/chat/completions takes."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"model": "rag", "messages": [{"role": "user", "content": "How many vacation days do we get?"}]}
+            ]
+        },
+    )
 
     model: Annotated[Text, Field(max_length=300, examples=["rag", "base"])]
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=2000)]
+    messages: Annotated[list[ChatTurn], Field(min_length=1, max_length=2000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -160,7 +167,7 @@ def _turns(order: ChatOrder) -> tuple[list[str], list[Message]]:
     return [text for text in told if text.strip()], turns
 
 
-def _text(turn: Turn, place: str) -> str:
+def _text(turn: ChatTurn, place: str) -> str:
     if turn.content is None:
         raise _refused("the content of a message must be text", f"{place}.content", "invalid_type")
     if isinstance(turn.content, str):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from openbook.serve import openai_shapes as shapes
 from openbook.serve import training
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
@@ -16,7 +17,7 @@ from openbook.serve.openai_files import page
 from openbook.serve.state import Server, server_of
 from openbook.settings import Finetune
 
-router = APIRouter(prefix="/v1/fine_tuning/jobs")
+router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["openai"])
 Here = Annotated[Server, Depends(server_of)]
 _KIND = "train"
 _AUTO = "auto"
@@ -66,6 +67,19 @@ class Method(BaseModel):
 class JobOrder(BaseModel):
     """What POST /v1/fine_tuning/jobs takes."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "base",
+                    "training_file": "file-5c1d",
+                    "suffix": "tone",
+                    "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}},
+                }
+            ]
+        }
+    )
+
     model: str
     training_file: str
     validation_file: str | None = None
@@ -79,7 +93,7 @@ class JobOrder(BaseModel):
     integrations: list[dict[str, Any]] | None = None
 
 
-@router.post("")
+@router.post("", response_model=shapes.TuningJob, summary="Train an adapter")
 def create(order: JobOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Train an adapter: the suffix is its name."""
     base = server.house.settings.models.generator
@@ -115,7 +129,7 @@ def create(order: JobOrder, server: Here, who: Caller = needs("train")) -> dict[
     return _shown(server, job)
 
 
-@router.get("")
+@router.get("", response_model=shapes.TuningJobs, summary="Your trainings")
 def list_jobs(
     request: Request,
     server: Here,
@@ -131,13 +145,13 @@ def list_jobs(
     return page(found, after, limit)
 
 
-@router.get("/{key}")
+@router.get("/{key}", response_model=shapes.TuningJob, summary="One training")
 def retrieve(key: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """One training."""
     return _shown(server, _find(server, key, who))
 
 
-@router.get("/{key}/events")
+@router.get("/{key}/events", response_model=shapes.TuningEvents, summary="What a training said")
 def list_events(
     key: str,
     server: Here,
@@ -151,7 +165,7 @@ def list_events(
     return page([one for one in reversed(told) if one is not None], after, limit)
 
 
-@router.get("/{key}/checkpoints")
+@router.get("/{key}/checkpoints", response_model=shapes.TuningCheckpoints, summary="Checkpoints")
 def list_checkpoints(
     key: str,
     server: Here,
@@ -159,7 +173,7 @@ def list_checkpoints(
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     who: Caller = needs("train"),
 ) -> dict[str, Any]:
-    """Checkpoints that can be asked: the best one, once the training is done."""
+    """Checkpoints that can be asked: the best one, once the training is done; the weights of no other are kept."""
     job = _find(server, key, who)
     said = [event for _, _, event in server.jobs.events(key, who)]
     checks = [event for event in said if event.get("kind") == "eval"]
@@ -168,6 +182,8 @@ def list_checkpoints(
     best = _best(checks)
     losses = [one["loss"] for one in said if one.get("kind") == "step" and one["step"] == best["step"]]
     metrics = {"step": best["step"], "valid_loss": best["loss"], "full_valid_loss": best["loss"]}
+    if best.get("name") not in (None, "loss"):
+        metrics[best["name"]] = best["metric"]
     made = {
         "id": f"ftckpt-{job.id.removeprefix('job-')}-{best['step']}",
         "object": "fine_tuning.job.checkpoint",
@@ -180,21 +196,21 @@ def list_checkpoints(
     return page([made], after, limit)
 
 
-@router.post("/{key}/cancel")
+@router.post("/{key}/cancel", response_model=shapes.TuningJob, summary="Cancel a training")
 def cancel(key: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Stop a training for good."""
     _find(server, key, who)
     return _shown(server, server.jobs.cancel(key, who))
 
 
-@router.post("/{key}/pause")
+@router.post("/{key}/pause", response_model=shapes.TuningJob, summary="Pause a training")
 def pause(key: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Stop a training at a checkpoint."""
     _find(server, key, who)
     return _shown(server, server.jobs.pause(key, who))
 
 
-@router.post("/{key}/resume")
+@router.post("/{key}/resume", response_model=shapes.TuningJob, summary="Resume a training")
 def resume(key: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Let a paused training go on from its checkpoint."""
     _find(server, key, who)

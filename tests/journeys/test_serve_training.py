@@ -50,11 +50,11 @@ def client(address: str) -> Iterator[openai.OpenAI]:
         yield made
 
 
-def rows(pairs: bool = False) -> bytes:
+def rows(pairs: bool = False, seed: int = 1) -> bytes:
     import json
 
     keys = ("prompt", "chosen", "rejected") if pairs else ("prompt", "completion")
-    lines = [json.dumps(dict(zip(keys, (*row, "no idea"), strict=False))) for row in people(40, seed=1)]
+    lines = [json.dumps(dict(zip(keys, (*row, "no idea"), strict=False))) for row in people(40, seed=seed)]
     return "\n".join(lines).encode()
 
 
@@ -98,9 +98,14 @@ def children() -> set[int]:
 
 
 def test_upload_create_watch_and_ask(client: openai.OpenAI, address: str, workspace: Workspace) -> None:
+    (workspace.root / "documents").mkdir()
+    (workspace.root / "documents" / "Ann.md").write_text("Ann Lovelace is 36 years old and lives in London.\n")
+    workspace.sync([workspace.root / "documents"])
+    learned, held = uploaded(client, rows()), uploaded(client, rows(seed=2))
     made = client.fine_tuning.jobs.create(
         model="base",
-        training_file=uploaded(client, rows()),
+        training_file=learned,
+        validation_file=held,
         suffix="People",
         seed=3,
         method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 8}}},
@@ -109,17 +114,26 @@ def test_upload_create_watch_and_ask(client: openai.OpenAI, address: str, worksp
     done = reaches(client, made.id, "succeeded")
     assert done.fine_tuned_model == f"ft:{Path(workspace.settings.models.generator).name}:people:1"
     assert (done.seed, done.metadata, done.trained_tokens is not None) == (3, {"team": "support"}, True)
+    assert (done.training_file, done.validation_file, done.object) == (learned, held, "fine_tuning.job")
+    assert done.finished_at is not None
+    assert done.finished_at >= done.created_at
     assert done.method is not None
     assert done.method.supervised is not None
     assert done.method.supervised.hyperparameters is not None
     assert done.method.supervised.hyperparameters.n_epochs == 2
-    messages = [event.message for event in client.fine_tuning.jobs.list_events(made.id)]
+    events = list(client.fine_tuning.jobs.list_events(made.id))
+    assert len({event.id for event in events}) == len(events) > 4
+    assert list(client.fine_tuning.jobs.list_events(made.id, limit=2)) == events, "pages join"
+    assert client.fine_tuning.jobs.list_events(made.id, after=events[3].id, limit=1).data == [events[4]]
+    messages = [event.message for event in events]
     assert "new fine-tuned model created" in messages[0]
     assert messages[-1] == "The job is queued"
     assert any(event.data and event.data["train_loss"] for event in client.fine_tuning.jobs.list_events(made.id)  # type: ignore[index]
                if event.type == "metrics" and "training loss" in event.message)  # fmt: skip
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(made.id)
     assert checkpoint.fine_tuned_model_checkpoint == done.fine_tuned_model
+    assert checkpoint.metrics.step == checkpoint.step_number > 0
+    assert checkpoint.metrics.valid_loss is not None
     assert [one.id for one in client.fine_tuning.jobs.list(metadata={"team": "support"})] == [made.id]
     assert list(client.fine_tuning.jobs.list(metadata={"team": "sales"})) == []
 
@@ -134,10 +148,20 @@ def test_upload_create_watch_and_ask(client: openai.OpenAI, address: str, worksp
     assert not (workspace.state / "jobs" / made.id).exists()
 
     assert done.fine_tuned_model is not None
-    reply = client.chat.completions.create(
-        model=done.fine_tuned_model, messages=[{"role": "user", "content": "Ann is 31."}], max_tokens=8
-    )
-    assert reply.choices[0].message.role == "assistant"
+    listed = {one.id: one for one in client.models.list()}
+    names = ["people", "people+rag", "people@1", "people@1+rag"]
+    assert set(names) < set(listed)
+    assert client.models.retrieve(done.fine_tuned_model).id == done.fine_tuned_model
+    for name in (done.fine_tuned_model, *names):
+        model = client.models.retrieve(name)
+        assert model.owned_by == "openbook"
+        assert made.created_at <= model.created <= done.finished_at
+        reply = client.chat.completions.create(
+            model=name, messages=[{"role": "user", "content": "How old is Ann Lovelace?"}], max_tokens=8
+        )
+        assert (reply.model, reply.choices[0].message.role) == (name, "assistant")
+        sources = getattr(reply.choices[0].message, "sources", None)
+        assert [one["document"] for one in sources or ()] == (["documents/Ann.md"] if "+rag" in name else [])
 
 
 def test_a_paused_training_stops_at_a_checkpoint_and_goes_on(client: openai.OpenAI, workspace: Workspace) -> None:

@@ -376,3 +376,24 @@ def test_the_parsing_helper_gets_records_or_is_told_why_not(client: openai.OpenA
         assert stream.get_final_completion().choices[0].message.parsed == Days(days=24)
     error = refused(lambda: client.chat.completions.parse(model="rag", messages=turns, response_format=Days))
     assert (error.param, "cited sentences" in error.message) == ("response_format", True)
+
+
+def test_every_operation_is_described_with_its_shapes_and_an_example(url: str) -> None:
+    told = httpx2.get(f"{url}/api/openapi.json").json()
+    shapes = told["components"]["schemas"]
+
+    def shown(schema: dict[str, Any]) -> bool:
+        shape = shapes[schema["$ref"].rpartition("/")[2]]
+        return "examples" in shape or shown(shape["properties"]["data"]["items"])
+
+    found = {
+        f"{how} {path}": one for path, ways in told["paths"].items() for how, one in ways.items() if "/v1/" in path
+    }
+    assert len(found) > 16
+    for name, one in found.items():
+        assert one["tags"] == ["openai"], name
+        assert one["summary"], name
+        sent = one.get("requestBody", {}).get("content", {}).get("application/json")
+        assert sent is None or shown(sent["schema"]), name
+        got = one["responses"]["200"]["content"]
+        assert "application/octet-stream" in got or shown(got["application/json"]["schema"]), name
