@@ -557,6 +557,7 @@ def test_one_of_two_that_fails_leaves_the_other_and_is_asked_again_alone(browser
         page.locator(".reply .cite").wait_for()
         second = page.locator(".reply").nth(1)
         assert "Try again in 7 seconds" in second.inner_text()
+        assert page.evaluate("sessionStorage.getItem('openbook.draft')") == QUESTION
         page.unroute("**/api/ask")
         with page.expect_request("**/api/ask") as sent:
             second.get_by_role("button", name="Ask again").click()
@@ -651,3 +652,14 @@ def test_on_a_phone_the_first_question_stays_in_sight_above_its_answer(browser: 
         assert bar is not None
         assert asked is not None
         assert asked["y"] >= bar["y"] + bar["height"] - 1
+
+
+def test_on_a_phone_a_long_title_of_a_source_does_not_widen_the_answer(browser: Browser, fresh: str) -> None:
+    _changed(fresh, f"# {'A title that goes on and on ' * 8}\n\nThe shed is behind the green door of the house.\n")
+    with opened(browser, fresh, **PHONE) as visit:
+        ask(visit, "Where is the shed of the house?")
+        visit.page.locator(".sources button").wait_for()
+        for part in (".answer-text", ".sources button"):
+            box = visit.page.locator(part).bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= 390

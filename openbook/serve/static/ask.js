@@ -53,7 +53,7 @@ async function answered(asked, columns) {
   if (running !== mine) return; // another conversation was opened meanwhile
   running = null;
   busy(false);
-  draft(question.value);
+  draft(question.value || (done.includes(null) && !mine.signal.aborted ? asked : "")); // what failed may be asked after a log-in, too
   here(talks[0]);
   $("said").textContent = done.filter(Boolean).map((one) => (one.abstained ? "No answer was found in the documents." : `The answer is here, with ${count(one.citations.length, "citation")}.`)).join(" ");
   history();

@@ -116,7 +116,7 @@ $("settings").addEventListener("submit", async (event) => {
     at?.closest(".setting").append(wrong); // beside what is wrong
     at?.setAttribute("aria-invalid", "true");
     at?.focus({ preventScroll: true });
-    (at?.closest(".setting") ?? wrong).scrollIntoView({ block: "nearest" });
+    (at?.closest(".setting") ?? wrong).scrollIntoView({ block: "center" });
   }
 });
 $("find").addEventListener("input", draw);
@@ -154,7 +154,7 @@ $("create").addEventListener("submit", async (event) => {
     const code = el("code", { tabindex: "0", id: "secret" }, secret);
     show($("made"), el("div", { class: "card stack" }, el("h3", {}, "Your new key"), el("p", { class: "notice warn" }, "Copy it now: it is shown this once and can't be had again."),
       el("div", { class: "secret" }, code, el("button", { class: "button", type: "button", onclick: () => copy(secret, code) }, "Copy"), el("button", { class: "button quiet", type: "button", onclick: () => show($("made")) }, "Done")),
-      first ? el("p", {}, "From now on these pages ask for a key. ", el("a", { href: "/login?next=/settings" }, "Log in with it")) : null));
+      first ? el("p", {}, "From now on these pages ask for a key. ", el("a", { href: "/login?next=/settings%23keys" }, "Log in with it")) : null));
     $("create").reset();
     code.scrollIntoView({ block: "nearest" });
     if (!first) await keys();
@@ -174,5 +174,8 @@ async function copy(text, node) {
   }
 }
 
-await choose(tabs.find((one) => `#${one.id.slice(4)}` === location.hash) ?? tabs[0]);
+const named = () => tabs.find((one) => `#${one.id.slice(4)}` === location.hash) ?? tabs[0];
+
+addEventListener("hashchange", () => choose(named()));
+await choose(named());
 document.body.classList.add("ready");
