@@ -92,6 +92,7 @@ def create_app(server: Server) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(UnicodeEncodeError, _no_text)
+    app.add_exception_handler(Exception, _broken)
     app.add_middleware(Gate)
     limits.install(app, server)  # around the gate: foreign hosts and sizes are refused whoever asks
     app.add_middleware(Watch, server=server)  # around all others, so that what they refuse is counted
@@ -139,3 +140,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _no_text(request: Request, _: Exception) -> Response:
     """JSON may hold halves of characters, which no file, database or model takes; what is ours holds none."""
     return await _refused(request, Refused(400, "the request holds characters that are no text", code="no_text"))
+
+
+async def _broken(request: Request, _: Exception) -> Response:
+    """A mistake of ours: told in the shape clients read; what it was goes to the server's log alone."""
+    return await _refused(request, errors.BROKEN)

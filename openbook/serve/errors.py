@@ -57,6 +57,9 @@ class Refused(Exception):
         self.headers = dict(headers)
 
 
+BROKEN = Refused(500, "the server made a mistake, which its log describes; try again", code="internal_error")
+
+
 def of(error: OpenbookError) -> Refused:
     """What an error of the rooms means over HTTP."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)

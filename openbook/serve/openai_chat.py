@@ -171,6 +171,9 @@ async def _streamed(request: Request, server: Server, who: Caller, order: ChatOr
                 yield "data: [DONE]\n\n"
             except (Refused, OpenbookError) as problem:
                 yield _line(errors.body(_told(problem)))
+            except Exception:
+                yield _line(errors.body(errors.BROKEN))
+                raise  # for the log
 
     return StreamingResponse(
         lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

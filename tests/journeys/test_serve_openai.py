@@ -75,3 +75,33 @@ def test_texts_are_embedded(client: openai.OpenAI) -> None:
         sum(a * b for a, b in zip(found.data[0].embedding, one.embedding, strict=True)) for one in found.data[1:]
     )
     assert near > far
+
+
+def test_a_seed_and_no_temperature_repeat_themselves_and_json_is_an_object(client: openai.OpenAI) -> None:
+    text = "Tell me something about a river."
+    same = [ask(client, "base", text, seed=5, temperature=1.2, max_tokens=12).choices[0].message.content for _ in "ab"]
+    other = ask(client, "base", text, seed=6, temperature=1.2, max_tokens=12).choices[0].message.content
+    assert same[0] == same[1] != other
+    cold = [ask(client, "base", text, temperature=0, max_tokens=12).choices[0].message.content for _ in "ab"]
+    assert cold[0] == cold[1]
+    form = {"type": "json_object"}
+    chunks = list(
+        ask(
+            client,
+            "base",
+            "Name a river as a JSON object.",
+            response_format=form,
+            max_tokens=40,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    assert "".join(one.choices[0].delta.content or "" for one in chunks if one.choices).startswith("{")
+    assert chunks[-1].usage.completion_tokens > 0
+
+
+def test_a_question_that_is_too_long_is_told_so(client: openai.OpenAI) -> None:
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(client, "base", "word " * 20_000, stream=stream)
+        assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "messages")

@@ -42,7 +42,7 @@ class Slow(ScriptedGenerator):
         self.may = threading.Semaphore(0)
         self.said = 0
         self.asked = False
-        self.fails = ""
+        self.fails: Exception | None = None
         self.ended = threading.Event()
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Generation]:
@@ -52,7 +52,7 @@ class Slow(ScriptedGenerator):
                 for piece in ScriptedGenerator.stream(self, messages, sampling):
                     self.may.acquire()
                     if self.fails:
-                        raise UsageError(self.fails)
+                        raise self.fails
                     self.said += 1
                     yield piece
             finally:
@@ -280,7 +280,7 @@ def test_a_stream_says_that_it_is_alive_before_the_first_word_and_tells_late_err
         assert json.loads(next(lines).removeprefix("data: "))["choices"][0]["delta"]["role"] == "assistant"
         assert next(lines).startswith(": ")
         assert slow.said == 0
-        slow.fails = "the model fell over"
+        slow.fails = UsageError("the model fell over")
         slow.may.release(10_000)
         told = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
         assert told["error"]["message"] == "the model fell over"
@@ -308,3 +308,23 @@ def test_the_official_client_is_told_to_come_back_later(server: Server, slow: Sl
             ask()
         assert (stopping.value.status_code, stopping.value.code) == (503, "stopping")
         assert int(stopping.value.response.headers["Retry-After"]) >= 1
+
+
+def test_a_mistake_of_the_server_is_told_as_an_error_and_not_what_it_was(
+    server: Server, slow: Slow, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def told(error: openai.APIError) -> tuple[str | None, str | None, bool]:
+        return error.code, error.type, "secret" in str(error)
+
+    with listening(server) as place, openai.OpenAI(base_url=f"{place}/v1", api_key="any", max_retries=0) as client:
+        slow.may.release()
+        parts = client.chat.completions.create(**CHAT, stream=True)  # type: ignore[call-overload]
+        next(parts)
+        slow.fails = ZeroDivisionError("a secret")
+        slow.may.release(2)
+        with pytest.raises(openai.APIError) as late:
+            list(parts)
+        with pytest.raises(openai.InternalServerError) as early:
+            client.chat.completions.create(**CHAT)  # type: ignore[call-overload]
+    assert told(early.value) == told(late.value) == ("internal_error", "server_error", False)
+    assert capfd.readouterr().err.count("ZeroDivisionError: a secret") >= 2, "the log says it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
 
 from openbook.records import Message
@@ -89,3 +90,28 @@ def test_langchain_is_told_what_cannot_be_had(url: str) -> None:
         made(url, "rag").with_structured_output(Person, method="json_schema").invoke("Who?")
     with pytest.raises(openai.BadRequestError, match="tool_choice is not supported"):
         made(url, "base").with_structured_output(Person, method="function_calling").invoke("Who?")
+
+
+def test_langchain_asks_and_streams_asynchronously(url: str) -> None:
+    async def both() -> tuple[str, str]:
+        chat = made(url, "rag")
+        whole = await chat.ainvoke(VACATION)
+        return str(whole.content), "".join([str(part.content) async for part in chat.astream(VACATION)])
+
+    whole, streamed = asyncio.run(both())
+    assert whole == streamed
+    assert whole.startswith(CITED)
+
+
+def test_langchain_embeds_text_and_is_told_why_it_cannot_send_tokens(url: str) -> None:
+    def embeddings(**more: Any) -> OpenAIEmbeddings:
+        return OpenAIEmbeddings(base_url=url, api_key=SecretStr("any"), model="all-minilm-l6-v2", max_retries=0, **more)
+
+    one, two = embeddings(check_embedding_ctx_length=False).embed_documents(["vacation", "travel"])
+    assert one != two
+    assert embeddings(check_embedding_ctx_length=False).embed_query("vacation") == one
+    with (
+        openai.OpenAI(base_url=url, api_key="any", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"),
+    ):
+        client.embeddings.create(model="all-minilm-l6-v2", input=[[1, 2], [3]])
