@@ -6,7 +6,9 @@ stops listening when the last answer has ended or serve.shutdown_seconds are ove
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -28,6 +30,8 @@ class Stoppable(uvicorn.Server):
         """Begin to stop; called by a signal, so the loop does the rest at its next tick."""
         if self._told or not self.started:
             self.force_exit = self._told
+            if self._told:  # what is broken off by that is no fault to be traced
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             super().handle_exit(sig, frame)
         else:
             self._captured_signals.append(sig)
@@ -39,6 +43,8 @@ class Stoppable(uvicorn.Server):
         """Every tenth of a second: whether to close the doors."""
         if self._told and not self._until:
             self._until = time.monotonic() + self._server.workspace.settings.serve.shutdown_seconds
+            if self._server.admission.running and sys.stderr.isatty():
+                sys.stderr.write("answers in flight are ended first; press Ctrl-C again to stop at once\n")
             self._server.admission.stop()
             self._server.jobs.part()
         if self._until:

@@ -53,3 +53,21 @@ def test_the_model_loads_before_anyone_asks_and_sigterm_ends_the_answer_refuses_
         assert not any(line.startswith("event: error") for line in pieces)
         assert served.child.wait(30) == 0
         served.stop()
+
+
+def test_a_second_ctrl_c_breaks_off_what_is_being_written_without_a_trace(tmp_path: Path) -> None:
+    Workspace.init(tmp_path).close()
+    with Process(tmp_path) as served:
+        order = {"question": "Tell me a long story about a river.", "model": "base", "stream": True}
+        with httpx2.stream("POST", f"{served.url}/api/ask", json=order, timeout=120) as reply:
+            lines = reply.iter_lines()  # to drop it would close the connection, and end the answer
+            while not next(lines).startswith("event: piece"):
+                pass
+            served.child.send_signal(signal.SIGINT)
+            time.sleep(0.3)  # two at once are one signal
+            assert served.child.poll() is None
+            served.child.send_signal(signal.SIGINT)
+            assert served.child.wait(60) == 130
+    assert served.child.stderr is not None
+    assert served.child.stderr.read().split("\n")[1:] == ["", "stopped", ""]
+    served.child.stderr.close()
