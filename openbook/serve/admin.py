@@ -154,7 +154,8 @@ def versions(server: Here, who: Caller = needs("search")) -> Any:
             continue
         now = frozenset((info.name, info.hash, info.acl) for info in infos)
         if who.all_groups or now != before:
-            found.append(_told(one, len(infos), sum(info.chunks for info in infos), who))
+            told = _told(one, len(infos), sum(info.chunks for info in infos), who)
+            found.append({**told, "changes": None if before is None else _changes(before, now)})
         before = now
     if found:
         found[-1]["current"] = True
@@ -183,6 +184,11 @@ def restore(number: Number, server: Here, who: Caller = needs("write")) -> Any:
 
 def _may_restore(who: Caller) -> bool:
     return who.may("write") and who.all_groups
+
+
+def _changes(before: frozenset[tuple[Any, ...]], now: frozenset[tuple[Any, ...]]) -> dict[str, int]:
+    came, gone = {name for name, *_ in now - before}, {name for name, *_ in before - now}
+    return {"added": len(came - gone), "changed": len(came & gone), "removed": len(gone - came)}
 
 
 def _told(one: VersionInfo, documents: int, chunks: int, who: Caller) -> dict[str, Any]:

@@ -256,6 +256,14 @@ class Deleted(BaseModel):
     deleted: Literal[True] = True
 
 
+class Changes(BaseModel):
+    """Documents that differ from the version before; a renamed one was added and removed."""
+
+    added: int
+    changed: int
+    removed: int
+
+
 class Version(BaseModel):
     """A state of the library; counts are of what the caller may see."""
 
@@ -265,6 +273,7 @@ class Version(BaseModel):
     chunks: int
     note: str
     current: bool
+    changes: Changes | None = Field(description="None for the oldest that is left.")
 
 
 class Versions(BaseModel):

@@ -237,6 +237,7 @@ def test_a_deleted_document_comes_back_with_the_version_before(browser: Browser,
         page.locator("#reader").get_by_role("button", name="Delete").click()
         page.locator("dialog.dialog:not(.reader)").get_by_role("button", name="Delete").click()
         page.get_by_role("button", name="Travel", exact=True).wait_for(state="detached")
+        page.locator("#versions tbody tr").first.get_by_text("1 removed").wait_for()
         page.locator("#versions tbody tr").nth(1).get_by_role("button").click()
         page.locator("dialog.dialog:not(.reader)").get_by_role("button", name="Go back").click()
         page.get_by_role("button", name="Travel", exact=True).wait_for()

@@ -108,6 +108,9 @@ def test_a_version_is_restored(client: httpx2.Client, workspace: Workspace) -> N
     assert client.get("/api/document", params={"name": "Travel.md"}).status_code == 404
     restored = client.post(f"/api/versions/{before['version']}/restore").json()
     assert restored["library_version"] > before["version"]
+    back, without = client.get("/api/versions").json()["versions"][:2]
+    assert back["changes"] == {"added": 1, "changed": 0, "removed": 0}
+    assert without["changes"] == {"added": 0, "changed": 0, "removed": 1}
     assert client.get("/api/document", params={"name": "Travel.md"}).status_code == 200
     assert client.post("/api/versions/99999/restore").status_code == 404
 

@@ -115,6 +115,7 @@ def test_versions_are_counted_as_the_caller_sees_them(at: Desk) -> None:
     assert boss["versions"][0]["documents"] == 4
     assert len(clerk["versions"]) < len(boss["versions"])
     assert all(one["note"] == "" for one in clerk["versions"])
+    assert sum((one["changes"] or {"added": 0})["added"] for one in clerk["versions"]) == 3
     assert (clerk["may_restore"], boss["may_restore"]) == (False, True)
 
 

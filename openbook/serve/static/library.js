@@ -168,11 +168,13 @@ async function versions() {
   if (!found.length) return show($("versions"), el("p", { class: "muted" }, "None yet."));
   const rows = found.slice(0, 50).map((one) => [
     { node: ["Version ", String(one.version), one.current ? [" ", el("span", { class: "badge ok" }, "now")] : ""] },
-    when(one.committed_at), one.documents.toLocaleString(), { node: one.note ? el("span", { class: "break" }, one.note) : "" },
+    when(one.committed_at), one.documents.toLocaleString(), { node: [one.changes && el("div", {}, differs(one.changes)), one.note && el("div", { class: "muted small break" }, one.note)] },
     { node: one.current || !may ? "" : el("button", { class: "button small", type: "button", aria: { label: `Go back to version ${one.version}` }, onclick: () => restore(one) }, "Go back") },
   ]);
   show($("versions"), table(["Version", "Made", ["Documents", "number"], "What happened", ["", "actions"]], rows, { caption: "Versions of the library" }));
 }
+
+const differs = (changes) => Object.entries(changes).filter(([, number]) => number).map(([kind, number]) => `${number.toLocaleString()} ${kind}`).join(", ") || "No document differs";
 
 async function restore(one) {
   if (!(await confirmed(`Go back to version ${one.version}?`, { action: "Go back", more: `The library will hold the ${count(one.documents, "document")} of that version again. Nothing is lost: the version of now stays in the list.` }))) return;

@@ -28,6 +28,8 @@ export function start(ready) {
 
   async function follow(made, result) {
     const paced = pace();
+    line.textContent = "Reading…";
+    bar.removeAttribute("value");
     const done = await job(made.id, { event: (event) => {
       if (!event.step) return;
       line.textContent = `${NAMES[event.step] ?? event.step}…`;

@@ -34,6 +34,7 @@ export function following(place, first, { title, pausable = false, ended = () =>
     card.dataset.state = now;
     meter.hidden = !OPEN.includes(now);
     if (now === "queued") line.textContent = "Waiting for its turn";
+    else if (now === "running" && !figure.textContent) line.textContent = "Working…"; // until it says more itself
     if (buttons.pause) buttons.pause.hidden = !["queued", "running"].includes(now);
     if (buttons.resume) buttons.resume.hidden = now !== "paused";
     buttons.cancel.hidden = !OPEN.includes(now);
