@@ -36,16 +36,20 @@ def standalone(question: str, history: Sequence[Message], *, model: Generator | 
 
 def points_back(question: str) -> bool:
     """Whether a question leans on what was said before."""
-    return names_nothing(question) or sum(not word.stop for word in words(question)) < _ENOUGH
+    return sum(not word.stop for word in words(question)) < _ENOUGH or bool(_POINTERS & _spoken(question))
 
 
 def names_nothing(question: str) -> bool:
-    """Whether a question points at something that only what was said before names.
+    """Whether a question points at something that only what was said before names; "are there ..." does not.
 
-    >>> names_nothing("Does it expire?"), names_nothing("What is the budget?")
+    >>> names_nothing("Does it expire?"), names_nothing("Which holidays are there?")
     (True, False)
     """
-    return any(question[word.start : word.end].lower() in _POINTERS for word in words(question))
+    return bool((_POINTERS - {"there"}) & _spoken(question))
+
+
+def _spoken(question: str) -> set[str]:
+    return {question[word.start : word.end].lower() for word in words(question)}
 
 
 def _generate(model: Generator, messages: Sequence[Message]) -> str:
