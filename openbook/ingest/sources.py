@@ -41,10 +41,8 @@ class Selection:
         return key.startswith(_below(start)) and _match(key[len(_below(start)) :].split("/"), self.pattern)
 
     def shows(self, path: Path) -> bool:
-        """Whether a path lies in the selection and is not hidden."""
-        if self.pattern:
-            return path.is_relative_to(self.start)
-        if not self.covers(key_of(path)):
+        """Whether a path lies in the selection, or where its pattern may find something, and is not hidden."""
+        if not (path.is_relative_to(self.start) if self.pattern else self.covers(key_of(path))):
             return False
         return not any(step.startswith((".", "~$")) for step in path.relative_to(self.start).parts)
 

@@ -148,6 +148,23 @@ def test_changes_on_disk_are_followed_through_the_server(there: Remote, tmp_path
     there.roll_back(before)
 
 
+def test_a_watch_of_a_pattern_around_the_workspace_is_not_woken_by_the_servers_own_files(
+    workspace: Workspace, there: Remote
+) -> None:
+    before = there.versions()[-1].version
+    (workspace.root / "First.md").write_text("# First\n\nThe first room is red.\n", encoding="utf-8")
+    reports = there.watch([workspace.root / "*.md"])
+    assert next(reports).added == 1
+    threading.Timer(2, lambda: (workspace.root / "Next.md").write_text("# Next\n\nRed.\n", encoding="utf-8")).start()
+    assert next(reports).paths["added"][0].endswith("/Next.md")
+    reports.close()
+    with httpx2.Client(base_url=there.place.url) as http:
+        jobs = http.get("/api/jobs", headers={"Authorization": f"Bearer {there.place.token}"}).json()["jobs"]
+    mine = [one for one in jobs if one["args"].get("targets") == [str(workspace.root / "*.md")]]
+    assert len(mine) <= 4, "the sync, the look after it, the change and perhaps its second half"
+    there.roll_back(before)
+
+
 def test_a_watch_goes_on_after_a_sync_that_the_server_refuses(there: Remote, tmp_path: Path) -> None:
     files, before = tmp_path / "gone", there.versions()[-1].version
     files.mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openbook.records import Answer, Timings
-from openbook.serve import arms, history, keys, openai_models, reach, training, uploads
+from openbook.serve import arms, history, keys, openai_models, reach, training, uploads, work
 from openbook.serve.access import OPEN, Caller
 from openbook.serve.errors import Refused
 from openbook.serve.state import Server
@@ -184,3 +184,10 @@ def test_an_admin_opens_files_of_those_who_see_no_more(place: Place) -> None:
         else:
             with pytest.raises(Refused):
                 uploads.find(place.server, kept.id, admin)
+
+
+def test_a_sync_looks_at_no_other_place_either_when_it_is_narrowed(place: Place) -> None:
+    for only in (str(place.outside / "b.md"), "shared/leak/b.md"):
+        with pytest.raises(Refused) as refused:
+            work.sync(work.SyncOrder(targets=["shared"], only=[only]), place.server, KEY)
+        assert refused.value.status == 403
