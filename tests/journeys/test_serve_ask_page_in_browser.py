@@ -289,6 +289,10 @@ def test_without_scripts_the_answer_comes_all_the_same(browser: Browser, url: st
         assert SAID.rstrip(".") in page.locator(".answer-text").inner_text()
         page.locator(".answer-text .cite").click()
         assert page.locator("mark").inner_text() == SAID
+        page.goto(url)
+        page.fill("#question", "How many paid vacation days are there, and what is cheese?")
+        page.get_by_role("button", name="Ask").click()
+        assert "bears out" in page.locator(".reply .note").first.inner_text()
 
 
 def test_a_newcomer_comes_from_nothing_to_a_cited_answer(browser: Browser, fresh: str, tmp_path: Path) -> None:
@@ -455,6 +459,32 @@ def test_with_keys_one_logs_in_asks_and_logs_out_again(browser: Browser, tmp_pat
         page.goto(address)
         assert "/login" in page.url
         assert visit.said == []
+
+
+def test_a_question_asked_after_the_session_ended_waits_behind_the_login_and_goes_with_the_logout(
+    browser: Browser, tmp_path: Path
+) -> None:
+    workspace = desk(tmp_path / "w", script=script, toml=TOML)
+    _, secret = keys.create(open_store(workspace.state / "server.db"), "Ada", ("ask", "search"), ())
+    with contextlib.closing(workspace), running(workspace) as address, Visit(browser, address) as visit:
+        page = visit.page
+
+        def log_in() -> None:
+            page.get_by_label("Key").fill(secret)
+            page.get_by_role("button", name="Log in").click()
+            page.wait_for_selector("body.ready")
+
+        log_in()
+        ask(visit)
+        visit.context.clear_cookies()
+        page.fill("#question", "Who approves travel?")
+        page.keyboard.press("Enter")
+        log_in()
+        page.locator(".turn .cite").wait_for()
+        assert page.input_value("#question") == "Who approves travel?"
+        page.get_by_role("button", name="Log out").click()
+        log_in()
+        assert page.input_value("#question") == ""
 
 
 def test_nothing_is_loaded_from_elsewhere_and_files_are_kept(browser: Browser, url: str) -> None:
