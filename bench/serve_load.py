@@ -4,6 +4,7 @@
     python -m bench.serve_load search --txtai PY --hf-embedder FOLDER
     python -m bench.serve_load sync
     python -m bench.serve_load memory --requests 10000
+    python -m bench.serve_load first --questions 40
 
 chat: seconds to the first token (p50, p95) and tokens/s of all askers together, with 1, 4 and 16 askers who each ask
 again as soon as they have an answer. Prompts differ, are about 500 tokens long and begin alike; answers are greedy and
@@ -12,7 +13,9 @@ dequantized) get the same messages at /v1/chat/completions, so no retrieval is i
 search: requests/s and p95 of 1 and 4 askers over about 10,000 chunks; both hybrid, with the same embedder.
 sync: p95 of searches while a sync of new documents runs, against the same searches without one.
 memory: resident memory of server and model process over many searches and some answers.
-A peer whose options are not given is left out. Results: bench/out/serve_{chat,search,sync,memory}.json.
+first: seconds to the first text of answers about the sample handbook, one after the other, from /v1, which streams them
+once they are checked, and from /api/ask, which streams them as they are written.
+A peer whose options are not given is left out. Results: bench/out/serve_{chat,search,sync,memory,first}.json.
 """
 
 from __future__ import annotations
@@ -140,6 +143,11 @@ async def chat(client: httpx2.AsyncClient, served: Served, number: int, max_toke
     if served.native:
         whole = "\n\n".join(one["content"] for one in messages(number))
         path, body = "/api/ask", {"question": whole, "model": served.model, "stream": True}
+    return await streamed(client, served, path, body)
+
+
+async def streamed(client: httpx2.AsyncClient, served: Served, path: str, body: dict[str, Any]) -> tuple[float, int]:
+    """Seconds to the first text of a stream, and its tokens."""
     start, first, came, counted = time.perf_counter(), 0.0, 0, 0
     async with client.stream("POST", served.url + path, json=body, headers=served.headers) as reply:
         if reply.status_code != 200:
@@ -413,16 +421,55 @@ def run_memory(given: argparse.Namespace) -> None:
     print(write_json("serve_memory", {"rows": rows, "grown_mb": {"server": grown[0], "children": grown[1]}}))
 
 
+def run_first(given: argparse.Namespace) -> None:
+    """Each question once a way, by turns and in a process each: neither finds the attention state the other left."""
+    from openbook.sample import copy_handbook
+
+    workspace = given.workspace
+    if not (workspace / "documents").exists():
+        with openbook(workspace):
+            copy_handbook(workspace / "documents")
+    command = [sys.executable, "-m", "openbook", "sync", "documents"]
+    subprocess.run(command, cwd=workspace, check=True, stdout=subprocess.DEVNULL)
+    cases = Path(__file__).parent / "data" / "handbook" / "cases.jsonl"
+    told = [json.loads(line) for line in cases.read_text(encoding="utf-8").splitlines()]
+    asked = [one["question"] for one in told if one["kind"] == "answerable"][: given.questions]
+    ways: dict[str, Callable[[str], dict[str, Any]]] = {
+        "/v1/chat/completions": lambda question: {"messages": [{"role": "user", "content": question}]},
+        "/api/ask": lambda question: {"question": question},
+    }
+    found: dict[str, list[float]] = {path: [] for path in ways}
+
+    async def ask(served: Served, turn: int) -> None:
+        async with httpx2.AsyncClient(timeout=600) as client:
+            for at, question in enumerate(["What is the company called?", *asked]):
+                path = list(ways)[(at + turn) % 2]
+                way = replace(served, native=path == "/api/ask")
+                seconds, _ = await streamed(client, way, path, {"model": "rag", "stream": True, **ways[path](question)})
+                if at:  # the first one loads the model
+                    found[path].append(seconds)
+
+    for turn in (0, 1):
+        with openbook(workspace, model="rag") as served:
+            asyncio.run(ask(served, turn))
+    spreads = {path: spread(seconds) for path, seconds in found.items()}
+    rows = [(path, *(number(one[key]) for key in ("median", "p25", "p75", "n"))) for path, one in spreads.items()]
+    print(table(["streamed by", "first text s p50", "p25", "p75", "n"], rows))
+    print(write_json("serve_first", {"seconds": found, "spreads": spreads}))
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     place = Path(__file__).resolve().parent / "out" / "serve_workspace"
-    for name, run in (("chat", run_chat), ("search", run_search), ("sync", run_sync), ("memory", run_memory)):
+    runs = {"chat": run_chat, "search": run_search, "sync": run_sync, "memory": run_memory, "first": run_first}
+    for name, run in runs.items():
         kind = kinds.add_parser(name)
         kind.set_defaults(run=run)
         kind.add_argument("--native", action="store_true", help="ask Openbook at /api/ask")
-        kind.add_argument("--workspace", type=Path, default=place, help="made and kept; give a new one to start afresh")
+        home = place.with_name("serve_handbook") if name == "first" else place
+        kind.add_argument("--workspace", type=Path, default=home, help="made and kept; give a new one to start afresh")
         if name == "chat":
             kind.add_argument("--askers", type=int, nargs="+", default=[1, 4, 16])
             kind.add_argument("--threads", type=int, default=0, help="of the peers; 1 where the machine is not quiet")
@@ -433,6 +480,8 @@ def main() -> None:
             kind.add_argument("--llama-python", default="", help="a Python that has llama-cpp-python[server]")
             kind.add_argument("--transformers", default="", help="a Python that has transformers[serving]")
             kind.add_argument("--hf", default="", help="the same weights as a transformers folder")
+        elif name == "first":
+            kind.add_argument("--questions", type=int, default=40)
         else:
             kind.add_argument("--library", type=int, default=100, help="hundreds of chunks in the library")
             kind.add_argument("--requests", type=int, default=10_000 if name == "memory" else 1000)
