@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from bench import handbook_cases
 from openbook import sample
+from openbook.settings_file import change
+from tests.serving import Process
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -72,6 +76,20 @@ def test_a_forced_chunk_size_is_written_with_its_evidence_and_the_next_sync_spli
     assert synced["unchanged"] == 39
     resplit = any("split anew" in note for note in synced["notes"])
     assert resplit is any(key.startswith("ingest.") for key in report["changes"])
+
+
+@pytest.mark.slow
+def test_what_is_tuned_beside_a_server_is_in_force_there_at_once(desk: Path, tmp_path: Path) -> None:
+    served_desk = Path(shutil.copytree(desk, tmp_path / "desk"))
+    change(served_desk / "openbook.toml", {"answer.passages": 40}, why="a bad beginning")
+    words = ("tune", "questions.jsonl", "--only", "passages", "--tries", "3", "--force", "--json")
+    with Process(served_desk) as served:
+        report = json.loads(openbook(*words, cwd=served_desk).stdout)
+        with httpx2.Client(base_url=served.url, headers={"Authorization": f"Bearer {served.token}"}) as http:
+            rows = {one["key"]: one for one in http.get("/api/settings").json()["settings"]}
+    assert report["changes"]
+    for key, value in report["changes"].items():
+        assert (rows[key]["value"], rows[key]["in_force"]) == (value, value), key
 
 
 def test_ctrl_c_leaves_nothing_behind(desk: Path, tmp_path: Path) -> None:
