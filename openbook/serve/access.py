@@ -86,6 +86,14 @@ def caller(request: Request) -> Caller:
     return found
 
 
+def still(request: Request, who: Caller) -> bool:
+    """Whether a request that was let in would be let in now: its key is not revoked, its session not over."""
+    try:
+        return _identified(request, _server(request)) == who
+    except Refused:
+        return False
+
+
 def csrf(request: Request) -> str:
     """What a page of this caller sends back as X-CSRF-Token; "" where no cookie says who it is."""
     found = sessions.read(_server(request).store, request.cookies.get(COOKIE, ""))
