@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from openbook.copying import copy_library
 from openbook.errors import CompareError
 from openbook.records import PUBLIC, CaseKind
-from openbook.serve import reach, tasks, training, workers
+from openbook.serve import reach, review, tasks, training, workers
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.jobs import Job, Wish
@@ -45,6 +45,7 @@ class CompareOrder(BaseModel):
     contract: str = ""
     prices: str = ""
     labels: str = ""
+    reviewed: Annotated[bool, Field(description="Ask the cases accepted in the review, too.")] = False
     made: Annotated[int, Field(ge=0, le=2000)] | None = None
     kinds: list[CaseKind] = []
     arms: Names = []
@@ -81,6 +82,8 @@ def compare(order: CompareOrder, server: Here, who: Caller = needs("train")) -> 
     files |= {name: [training.file_of(server, who, key, name)] for name in _SINGLE if (key := plain.pop(name))}
     for ref in (*order.tuned, *order.both):
         training.visible(server, who, ref)
+    if plain.pop("reviewed"):
+        files["cases"].append(review.file_of_accepted(server, who, "cases"))
     plain["title"] = order.title or server.workspace.root.name
     # Fixed now: labels that come up later must not make another comparison of this one.
     groups = server.labels() if who.all_groups else who.groups

@@ -6,6 +6,7 @@ and `openbook finetune` read; nothing else ever is. Knows no training and no com
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import threading
@@ -21,7 +22,7 @@ from pydantic import Field
 
 from openbook.finetune.examples import corrected
 from openbook.records import Example, Message
-from openbook.serve import reach, visible
+from openbook.serve import reach, uploads, visible
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.shapes import Asked, Order, Text
@@ -32,6 +33,7 @@ router = APIRouter(prefix="/api", tags=["review"])
 Here = Annotated[Server, Depends(server_of)]
 Id = Annotated[Text, Path(max_length=200)]
 State = Literal["pending", "accepted", "rejected"]
+Kind = Literal["cases", "examples"]
 Long = Annotated[Text, Field(max_length=20_000)]
 LISTED = 200
 """Entries of one list, the newest."""
@@ -154,21 +156,23 @@ def queue(
     return {"entries": found, "more": False}
 
 
-@router.get("/review/export", response_class=Response, summary="Export what was accepted")
+@router.get(
+    "/review/export",
+    response_class=Response,
+    summary="Export what was accepted",
+    responses={200: {"content": {"application/jsonl": {}}, "description": "One JSON object a line."}},
+)
 def export(
     server: Here,
-    kind: Annotated[Literal["cases", "examples"], Query(alias="as")] = "cases",
+    kind: Annotated[Kind, Query(alias="as")] = "cases",
     who: Caller = needs("train"),
 ) -> Response:
     """Accepted cases for `openbook compare --cases`, or examples for `openbook finetune`, as JSON lines.
 
     Empty when none was accepted. What nobody reviewed, or rests on documents hidden from the caller, is not in it.
     """
-    accepted = [entry.row.result for entry in _entries(server, who, REVIEW.c.state == "accepted")][::-1]
-    part = kind[:-1]
-    lines = [_line(one[part], part) for one in accepted if one and part in one]
     return Response(
-        "".join(lines),
+        accepted(server, who, kind),
         media_type="application/jsonl",
         headers={
             "Content-Disposition": f'attachment; filename="reviewed-{kind}.jsonl"',
@@ -176,6 +180,28 @@ def export(
             "Cache-Control": "no-store",
         },
     )
+
+
+def accepted(server: Server, who: Caller, kind: Kind) -> str:
+    """What was accepted as cases or examples and the caller may see, as JSON lines, the oldest first."""
+    found = [entry.row.result for entry in _entries(server, who, REVIEW.c.state == "accepted")][::-1]
+    part = kind[:-1]
+    return "".join(_line(one[part], part) for one in found if one and part in one)
+
+
+def file_of_accepted(server: Server, who: Caller, kind: Kind) -> dict[str, Any]:
+    """The same as a file of the caller's, as jobs are told of files: what is accepted later is not in it.
+
+    Raises Refused 400 when there is nothing.
+    """
+    lines = accepted(server, who, kind)
+    if not lines:
+        says = f"none of the {kind} you may see was accepted yet; accept some in the review, or leave reviewed out"
+        raise Refused(400, says, code="nothing_reviewed", param="reviewed")
+    kept = uploads.keep(server, io.BytesIO(lines.encode()), f"reviewed-{kind}.jsonl")
+    purpose = "evals" if kind == "cases" else "fine-tune"
+    uploads.record(server, [kept], purpose, who)
+    return {**kept.json(), "purpose": purpose}
 
 
 @router.post("/review/{key}", summary="Accept or reject")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from openbook.errors import AdapterError
 from openbook.files import write_atomic
 from openbook.seams import Progress
-from openbook.serve import reach, uploads, workers
+from openbook.serve import reach, review, uploads, workers
 from openbook.serve.access import Caller, needs
 from openbook.serve.errors import Refused
 from openbook.serve.jobs import Job, Stopped, Wish
@@ -50,6 +50,7 @@ class TrainOrder(BaseModel):
     mapping: dict[str, str] = {}
     from_library: bool = False
     questions: Names = []
+    reviewed: Annotated[bool, Field(description="Learn the examples accepted in the review, too.")] = False
 
 
 class PromoteOrder(BaseModel):
@@ -89,6 +90,8 @@ def submit(
         for field in ("files", "validation", "test", "questions")
     }
     settings = _settings(who, order)
+    if order.reviewed:
+        kept["files"].append(review.file_of_accepted(server, who, "examples"))
     args = {
         "name": name,
         "settings": settings,

@@ -15,7 +15,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from openbook import questions
 from openbook.finetune import examples
 from openbook.records import Message
-from openbook.serve import history, review
+from openbook.serve import comparisons, history, review, training, uploads
 from openbook.serve.access import Caller
 from openbook.serve.state import Server
 from tests.serving import desk, running
@@ -175,4 +175,42 @@ def test_a_reviewer_meets_only_answers_whose_documents_its_groups_cover(tmp_path
     review.decide(entry, accept, server, hr)
     assert review.export(server, "cases", staff).body == b""
     assert b"98,000" in bytes(review.export(server, "cases", hr).body)
+    workspace.close()
+
+
+def test_a_job_takes_what_was_accepted_and_its_maker_may_see_and_nothing_else(tmp_path: Path) -> None:
+    workspace = desk(tmp_path / "w", toml=TOML)
+    server = Server(workspace)
+    comparisons.register(server)
+    training.register(server)
+    scopes = frozenset({"ask", "search", "train"})
+    staff, hr = (Caller(f"key-{name}", name, scopes, groups) for name, groups in (("s", ()), ("h", ("hr",))))
+
+    def begun(who: Caller) -> list[dict[str, Any]]:
+        order = training.TrainOrder(name="check", reviewed=True)
+        train = training.preflight(order, server, who)["job"]["args"]["files"]
+        compare = comparisons.compare(comparisons.CompareOrder(reviewed=True, made=0), server, who)["job"]["args"]
+        return [*train, *compare["files"]["cases"]]
+
+    for asked in ("band", "travel"):
+        answer = workspace.ask("Where does the salary band of a senior engineer end?", groups=["hr"])
+        for kind in ("example", "case", "case"):
+            key, _ = history.keep(server, hr, f"{asked}, as {kind}?", "rag", answer, None)
+            assert key is not None
+            entry = review.feedback(review.FeedbackOrder(answer=key, rating="up"), server, hr)["id"]
+            if asked == "band":  # the others wait for a reviewer
+                accept = review.DecisionOrder.model_validate({"decision": "accept", "as": kind})
+                review.decide(entry, accept, server, hr)
+    examples_, cases = (uploads.path_of(server, one["id"]) for one in begun(hr))
+    assert examples_ is not None
+    assert cases is not None
+    assert examples_.read_bytes() == review.export(server, "examples", hr).body
+    assert cases.read_bytes() == review.export(server, "cases", hr).body
+    assert (len(examples_.read_text().splitlines()), len(cases.read_text().splitlines())) == (1, 2)
+    assert len(questions.read([cases])) == 2
+    for begin in (begun, lambda who: comparisons.compare(comparisons.CompareOrder(reviewed=True), server, who)):
+        with pytest.raises(review.Refused) as nothing:
+            begin(staff)
+        assert nothing.value.code == "nothing_reviewed"
+    assert [job.caller for job in server.jobs.list(staff)] == []
     workspace.close()
