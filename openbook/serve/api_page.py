@@ -18,6 +18,10 @@ _NAMES = {
     "search": "Search",
     "documents": "Documents",
     "work": "Jobs and sync",
+    "training": "Training",
+    "comparisons": "Comparisons",
+    "review": "Review",
+    "keys": "Keys",
     "admin": "Settings and machine",
     "health": "Health",
 }

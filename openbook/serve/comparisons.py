@@ -24,9 +24,10 @@ from openbook.serve.kept_pages import kept_page
 from openbook.serve.state import Server, server_of
 from openbook.serve.training import Names, clear, folder_of, lay_out
 from openbook.serve.work import shown
+from openbook.serve.work_shapes import JobStarted, Report, ReportList
 from openbook.settings import STATE_DIR
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", tags=["comparisons"])
 Here = Annotated[Server, Depends(server_of)]
 Say = Callable[[dict[str, Any]], None]
 _FILES = ("cases", "conversations", "examples", "trained_on")
@@ -36,7 +37,7 @@ _SINGLE = ("contract", "prices", "labels")
 class CompareOrder(BaseModel):
     """What POST /api/compare takes: the options of openbook compare; files are ids of POST /v1/files."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"made": 40, "arms": ["base", "rag"]}]})
 
     cases: Names = []
     conversations: Names = []
@@ -71,7 +72,7 @@ def register(server: Server) -> None:
     server.jobs.handle("compare", handler, drop=lambda job: clear(server, job))
 
 
-@router.post("/compare", status_code=202)
+@router.post("/compare", status_code=202, response_model=JobStarted, summary="Compare ways of answering")
 def compare(order: CompareOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Compare base, rag, tuned and tuned+rag on the same cases, made from the library where none are given: a job."""
     from openbook import reporting
@@ -92,7 +93,7 @@ def compare(order: CompareOrder, server: Here, who: Caller = needs("train")) -> 
     return {"job": shown(server.jobs.submit("compare", {"options": plain, "files": files}, who), who)}
 
 
-@router.get("/reports")
+@router.get("/reports", response_model=ReportList, summary="Finished comparisons")
 def reports(server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Finished comparisons the caller may read, newest first."""
     home = _home(server)
@@ -107,13 +108,18 @@ def reports(server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     return {"reports": found}
 
 
-@router.get("/reports/{name}")
+@router.get("/reports/{name}", response_model=Report, summary="A report")
 def report(name: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """One report."""
     return _report(server, who, name)
 
 
-@router.get("/reports/{name}/page", response_class=Response, responses={200: {"content": {"text/html": {}}}})
+@router.get(
+    "/reports/{name}/page",
+    summary="A report as a page",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}},
+)
 def page(name: str, server: Here, who: Caller = needs("train")) -> HTMLResponse:
     """One report as a page."""
     _report(server, who, name)

@@ -57,14 +57,14 @@ class ShownKeys(BaseModel):
     keys: list[ShownKey]
 
 
-@router.get("", response_model=ShownKeys)
+@router.get("", response_model=ShownKeys, summary="Keys")
 def listed(server: Here, who: Caller = needs("admin")) -> dict[str, Any]:
     """Every key, revoked ones too, without secrets."""
     _ = who
     return {"keys": [asdict(one) for one in keys.list_keys(server.store)]}
 
 
-@router.post("", response_model=MadeKey, status_code=201)
+@router.post("", response_model=MadeKey, status_code=201, summary="Make a key")
 def make(wanted: NewKey, server: Here, who: Caller = needs("admin")) -> dict[str, Any]:
     """Make a key that sees no more than its maker does."""
     if not who.all_groups and (wanted.all_groups or not set(wanted.groups) <= set(who.groups)):
@@ -81,7 +81,7 @@ def make(wanted: NewKey, server: Here, who: Caller = needs("admin")) -> dict[str
     return {"key": asdict(key), "secret": secret}
 
 
-@router.delete("/{key}", response_model=ShownKey)
+@router.delete("/{key}", response_model=ShownKey, summary="Revoke a key")
 def revoke(key: str, server: Here, who: Caller = needs("admin")) -> dict[str, Any]:
     """Make a key useless at once."""
     _ = who

@@ -28,6 +28,7 @@ from openbook.serve.errors import Refused
 from openbook.serve.shapes import Asked, Order, Text
 from openbook.serve.state import Server, server_of
 from openbook.serve.store import ANSWERS, REVIEW, new_id
+from openbook.serve.work_shapes import Entry, FeedbackKept, Queue
 
 router = APIRouter(prefix="/api", tags=["review"])
 Here = Annotated[Server, Depends(server_of)]
@@ -47,7 +48,7 @@ _deciding = threading.Lock()
 class FeedbackOrder(Order):
     """What an asker says of an answer."""
 
-    answer: Annotated[Text, Field(max_length=200, description="The id of an answer of yours.")]
+    answer: Annotated[Text, Field(max_length=200, description="Of an answer of yours.", examples=["answer-3f9a"])]
     rating: Literal["up", "down", "edit"]
     reason: Annotated[Text, Field(max_length=4000)] = ""
     correction: Annotated[Long, Field(description="The answer as it should be; an edit needs it.")] = ""
@@ -56,7 +57,7 @@ class FeedbackOrder(Order):
 class DecisionOrder(Order):
     """What a reviewer makes of an entry. What is left out is taken from the answer, or from its correction."""
 
-    decision: Literal["accept", "reject", "reopen"]
+    decision: Annotated[Literal["accept", "reject", "reopen"], Field(examples=["accept"])]
     kind: Annotated[Literal["case", "example"], Field(alias="as", description="What it is accepted as.")] = "case"
     question: Asked | None = None
     gold: Annotated[
@@ -104,7 +105,7 @@ class _Entry:
         ]
 
 
-@router.post("/feedback", status_code=201, summary="Say what an answer was worth")
+@router.post("/feedback", status_code=201, response_model=FeedbackKept, summary="Say what an answer was worth")
 def feedback(order: FeedbackOrder, server: Here, who: Caller = needs("ask")) -> dict[str, Any]:
     """A thumb up or down, or the answer as it should be, of an answer of the caller's own. It waits for a reviewer."""
     if order.rating == "edit" and not order.correction.strip():
@@ -140,7 +141,7 @@ def note(db: sa.Connection, who: Caller, answer: str, *, why: str, reason: str =
     return key
 
 
-@router.get("/review", summary="The review queue")
+@router.get("/review", response_model=Queue, summary="The review queue")
 def queue(
     server: Here,
     state: State = "pending",
@@ -204,7 +205,7 @@ def file_of_accepted(server: Server, who: Caller, kind: Kind) -> dict[str, Any]:
     return {**kept.json(), "purpose": purpose}
 
 
-@router.post("/review/{key}", summary="Accept or reject")
+@router.post("/review/{key}", response_model=Entry, summary="Accept or reject")
 def decide(key: Id, order: DecisionOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Accept an entry as a case or an example, as it is or edited; reject it; or put it back into the queue."""
     with _deciding:

@@ -22,13 +22,14 @@ from openbook.serve.jobs import Job, Stopped, Wish
 from openbook.serve.kept_pages import kept_page
 from openbook.serve.state import Server, server_of
 from openbook.serve.work import shown
+from openbook.serve.work_shapes import AdapterInfo, AdapterList, JobStarted, RunEvents
 from openbook.settings import METRICS
 
 if TYPE_CHECKING:
     from openbook.finetune.job import Job as Training
     from openbook.finetune.registry import Adapter
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", tags=["training"])
 Here = Annotated[Server, Depends(server_of)]
 Say = Callable[[dict[str, Any]], None]
 Names = Annotated[list[str], Field(max_length=100)]
@@ -40,7 +41,7 @@ _PAGES = {"preflight": "preflight.html", "curves": "page.html"}
 class TrainOrder(BaseModel):
     """What POST /api/training and /api/training/preflight take; files are ids of POST /v1/files."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"files": ["file-3f9a"], "name": "x"}]})
 
     files: Names = []
     validation: Names = []
@@ -56,7 +57,7 @@ class TrainOrder(BaseModel):
 class PromoteOrder(BaseModel):
     """What POST /api/adapters/{name}/promote takes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1}]})
 
     version: int = Field(ge=1)
     force: bool = False
@@ -123,25 +124,25 @@ def adapter_of(model: str) -> str | None:
     return f"{parts[2]}@{parts[3]}" if len(parts) == 4 and parts[0] == "ft" and parts[3].isdecimal() else None
 
 
-@router.post("/training/preflight", status_code=202)
+@router.post("/training/preflight", status_code=202, response_model=JobStarted, summary="Check examples")
 def preflight(order: TrainOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Check examples and estimate what training on them would take: a job; its page is /api/runs/{run}/preflight."""
     return {"job": shown(submit(server, who, order, kind="preflight"), who)}
 
 
-@router.post("/training", status_code=202)
+@router.post("/training", status_code=202, response_model=JobStarted, summary="Train an adapter")
 def train(order: TrainOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Train an adapter: a job."""
     return {"job": shown(submit(server, who, order), who)}
 
 
-@router.get("/adapters")
+@router.get("/adapters", response_model=AdapterList, summary="Adapters")
 def adapters(server: Here, who: Caller = needs("ask")) -> dict[str, Any]:
     """Every version of every adapter the caller may ask."""
     return {"adapters": [_row(one) for one in server.house.adapters.list() if reach.may_ask(who, one)]}
 
 
-@router.post("/adapters/{name}/promote")
+@router.post("/adapters/{name}/promote", response_model=AdapterInfo, summary="Promote a version")
 def promote(name: str, order: PromoteOrder, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Make a version the one its bare name stands for; refused when something stands against it, unless forced."""
     visible(server, who, f"{name}@{order.version}")
@@ -151,7 +152,7 @@ def promote(name: str, order: PromoteOrder, server: Here, who: Caller = needs("t
         raise Refused(409, str(error), code="not_promoted") from None
 
 
-@router.post("/adapters/{name}/roll-back")
+@router.post("/adapters/{name}/roll-back", response_model=AdapterInfo, summary="Go back a version")
 def roll_back(name: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """Go back to the version that was promoted before."""
     visible(server, who, name)
@@ -161,7 +162,7 @@ def roll_back(name: str, server: Here, who: Caller = needs("train")) -> dict[str
         raise Refused(409, str(error), code="not_rolled_back") from None
 
 
-@router.get("/runs/{run}/events")
+@router.get("/runs/{run}/events", response_model=RunEvents, summary="What a training said")
 def run_events(run: str, server: Here, who: Caller = needs("train")) -> dict[str, Any]:
     """What a training said so far: its start, steps, checks; what was repeated after a resume stands once."""
     from dataclasses import asdict
@@ -173,7 +174,12 @@ def run_events(run: str, server: Here, who: Caller = needs("train")) -> dict[str
     return {"run": run, "events": said, "rates": asdict(speed) if speed is not None else None, "best": best}
 
 
-@router.get("/runs/{run}/{page}", response_class=Response, responses={200: {"content": {"text/html": {}}}})
+@router.get(
+    "/runs/{run}/{page}",
+    summary="A page of a training",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}},
+)
 def run_page(run: str, page: str, server: Here, who: Caller = needs("train")) -> HTMLResponse:
     """The page of a run: "preflight" (findings, the mask) or "curves"."""
     file = _run(server, who, run) / _PAGES.get(page, "none")

@@ -21,6 +21,7 @@ from openbook.serve.errors import Refused
 from openbook.serve.jobs import Job, Stopped, Wish
 from openbook.serve.state import Server, server_of
 from openbook.serve.uploads import Kept
+from openbook.serve.work_shapes import JobInfo, JobList, JobStarted, Sources
 from openbook.wire import sync_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from openbook.ingest.sync import Given
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", tags=["work"])
 
 
 def _worker(request: Request) -> Caller:
@@ -61,7 +62,7 @@ class SyncOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    targets: list[str] = Field(min_length=1, max_length=100)
+    targets: list[str] = Field(min_length=1, max_length=100, examples=[["/srv/handbook"]])
     labels: list[str] = []
     allow_mass_delete: bool = False
     dry_run: bool = False
@@ -105,7 +106,7 @@ def accept(server: Server, who: Caller, files: Sequence[Upload], labels: Sequenc
         raise
 
 
-@router.post("/sync", status_code=202)
+@router.post("/sync", status_code=202, response_model=JobStarted, summary="Sync folders, files and web pages")
 def sync(order: SyncOrder, server: Here, who: Caller = needs("write")) -> dict[str, Any]:
     """Bring folders, files and web pages of this machine into the library: a job."""
     targets = [reach.target(server, who, one) for one in order.targets]
@@ -123,7 +124,7 @@ def sync(order: SyncOrder, server: Here, who: Caller = needs("write")) -> dict[s
     return {"job": shown(server.jobs.submit("sync", args, who), who)}
 
 
-@router.get("/sources")
+@router.get("/sources", response_model=Sources, summary="Where documents come from")
 def sources(server: Here, who: Caller = needs("search")) -> dict[str, Any]:
     """Where the caller's documents come from, and what may be synced."""
     found: dict[str, dict[str, Any]] = {}
@@ -137,37 +138,41 @@ def sources(server: Here, who: Caller = needs("search")) -> dict[str, Any]:
     return {"sources": sorted(found.values(), key=lambda one: str(one["source"])), "may": reach.told(server, who)}
 
 
-@router.get("/jobs")
+@router.get("/jobs", response_model=JobList, summary="Your jobs")
 def list_jobs(server: Here, who: Worker, kind: str = "", state: str = "") -> dict[str, Any]:
     """The caller's jobs, newest first."""
     return {"jobs": [shown(one, who) for one in server.jobs.list(who, kind=kind, state=state)]}
 
 
-@router.get("/jobs/{job}")
+@router.get("/jobs/{job}", response_model=JobInfo, summary="A job")
 def get_job(job: str, server: Here, who: Worker) -> dict[str, Any]:
     """One job."""
     return shown(server.jobs.get(job, who), who)
 
 
-@router.post("/jobs/{job}/cancel")
+@router.post("/jobs/{job}/cancel", response_model=JobInfo, summary="Cancel a job")
 def cancel(job: str, server: Here, who: Worker) -> dict[str, Any]:
     """Stop a job for good; an upload's documents go with it."""
     return shown(server.jobs.cancel(job, who), who)
 
 
-@router.post("/jobs/{job}/pause")
+@router.post("/jobs/{job}/pause", response_model=JobInfo, summary="Pause a job")
 def pause(job: str, server: Here, who: Worker) -> dict[str, Any]:
     """Stop a job so that it can go on."""
     return shown(server.jobs.pause(job, who), who)
 
 
-@router.post("/jobs/{job}/resume")
+@router.post("/jobs/{job}/resume", response_model=JobInfo, summary="Resume a job")
 def resume(job: str, server: Here, who: Worker) -> dict[str, Any]:
     """Let a paused job go on."""
     return shown(server.jobs.resume(job, who), who)
 
 
-@router.get("/jobs/{job}/events")
+@router.get(
+    "/jobs/{job}/events",
+    summary="Follow a job",
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Events as they come, or JSON."}},
+)
 def events(
     job: str,
     server: Here,

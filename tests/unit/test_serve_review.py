@@ -17,6 +17,7 @@ from openbook.finetune import examples
 from openbook.records import Message
 from openbook.serve import comparisons, history, review, training, uploads
 from openbook.serve.access import Caller
+from openbook.serve.errors import Refused
 from openbook.serve.state import Server
 from tests.serving import desk, running
 
@@ -164,12 +165,12 @@ def test_a_reviewer_meets_only_answers_whose_documents_its_groups_cover(tmp_path
     assert "Salaries.md" in {one.document for one in answer.citations}
     key, _ = history.keep(server, hr, "Where does the band end?", "rag", answer, None)
     assert key is not None
-    with pytest.raises(review.Refused):
+    with pytest.raises(Refused):
         review.feedback(review.FeedbackOrder(answer=key, rating="up"), server, staff)
     entry = review.feedback(review.FeedbackOrder(answer=key, rating="up"), server, hr)["id"]
     accept = review.DecisionOrder.model_validate({"decision": "accept", "as": "case"})
     assert review.queue(server, "pending", 200, staff)["entries"] == []
-    with pytest.raises(review.Refused):
+    with pytest.raises(Refused):
         review.decide(entry, accept, server, staff)
     assert len(review.queue(server, "pending", 200, everything)["entries"]) == 1
     review.decide(entry, accept, server, hr)
@@ -209,7 +210,7 @@ def test_a_job_takes_what_was_accepted_and_its_maker_may_see_and_nothing_else(tm
     assert (len(examples_.read_text().splitlines()), len(cases.read_text().splitlines())) == (1, 2)
     assert len(questions.read([cases])) == 2
     for begin in (begun, lambda who: comparisons.compare(comparisons.CompareOrder(reviewed=True), server, who)):
-        with pytest.raises(review.Refused) as nothing:
+        with pytest.raises(Refused) as nothing:
             begin(staff)
         assert nothing.value.code == "nothing_reviewed"
     assert [job.caller for job in server.jobs.list(staff)] == []
