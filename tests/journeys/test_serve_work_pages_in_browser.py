@@ -224,7 +224,7 @@ def test_a_folder_that_lost_nearly_all_is_cleared_only_after_a_second_word(
             (folder / f"Paper{place}.md").unlink()
         page.reload()
         page.wait_for_selector("body.ready")
-        page.get_by_role("button", name=f"Sync {folder} again").click()
+        page.get_by_role("button", name=f"Sync again: {folder}").click()
         page.get_by_role("button", name="Remove them all the same").click()
         page.locator("dialog.dialog:not(.reader)").get_by_role("button", name="Remove", exact=True).click()
         page.locator(".job", has_text="7 removed").wait_for()
@@ -258,7 +258,7 @@ def test_a_folder_is_looked_at_before_it_is_synced(browser: Browser, url: str, t
         page.keyboard.press("Escape")
         page.locator("#target").press("Enter")
         page.get_by_role("button", name="Garden", exact=True).wait_for()
-        page.get_by_role("button", name=f"Sync {tmp_path / 'more'} again").wait_for(state="attached")
+        page.get_by_role("button", name=f"Sync again: {tmp_path / 'more'}").wait_for(state="attached")
 
 
 def test_a_folder_that_is_not_there_fails_with_its_reason(browser: Browser, url: str, tmp_path: Path) -> None:

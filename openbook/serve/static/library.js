@@ -154,7 +154,7 @@ async function sources() {
   const { sources: found, may } = await api("/api/sources");
   const known = found.filter((one) => one.kind !== "upload");
   const line = (one) => el("div", { class: "source-line" }, el("div", {}, el("div", {}, one.source), el("div", { class: "muted small" }, `${count(one.documents, "document")} · ${when(one.synced_at)}`)),
-    el("button", { class: "button small", type: "button", aria: { label: `Sync ${one.source} again` }, onclick: () => sync([one.source]) }, "Sync again"));
+    el("button", { class: "button small", type: "button", aria: { label: `Sync again: ${one.source}` }, onclick: () => sync([one.source]) }, "Sync again"));
   show($("sources"), known.slice(0, 3).map(line), known.length > 3 && el("details", { class: "more" }, el("summary", {}, `${known.length - 3} more`), el("div", { class: "stack" }, known.slice(3).map(line))), !known.length && el("p", { class: "muted small" }, "A synced folder keeps its place: what changes or goes there, changes and goes here with the next sync."));
   show($("folders"), may.folders.map((one) => el("option", { value: one })));
   $("target-field").hidden = !(may.any_path || may.folders.length || may.web);
