@@ -146,6 +146,7 @@ class Finetune(_Section):
     method: Literal["lora", "full", "dpo"] = "lora"
     """dpo trains a LoRA on preference pairs; full trains every weight and suits small models only."""
     rank: Annotated[int, Field(ge=1, le=512)] = 16
+    """Size of the adapter: more can learn finer things, and takes more memory."""
     alpha: Annotated[float, Field(gt=0)] | None = None
     """LoRA scale is alpha / rank; None is 2 * rank."""
     targets: Literal["all", "attention", "mlp"] = "all"
@@ -154,7 +155,9 @@ class Finetune(_Section):
     """Only the last n transformer layers; 0 is all of them."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    """How far each step moves the model: more learns faster and forgets more."""
     epochs: Annotated[float, Field(gt=0, le=100)] = 3.0
+    """How often every example is read: more learns them better, in the end by heart."""
     batch: Annotated[int, Field(ge=1)] = 8
     """Examples per optimizer step."""
     micro_batch: Annotated[int, Field(ge=0)] = 0

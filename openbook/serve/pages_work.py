@@ -15,8 +15,16 @@ from openbook.serve.state import Server, server_of
 router = APIRouter(include_in_schema=False)
 Here = Annotated[Server, Depends(server_of)]
 
-_FIRST = ("epochs", "learning_rate", "rank", "batch", "max_tokens", "metric")
+_FIRST = ("epochs", "learning_rate", "max_tokens", "metric")
 """Settings of a training that are worth a look; the others stand behind a fold."""
+_METRICS = {
+    "token_f1": "words it shares with the wanted reply",
+    "rouge_l": "longest run of words it shares with the wanted reply",
+    "exact_match": "the wanted reply to the letter",
+    "json": "the wanted fields of a JSON reply",
+    "reading": "quotes and refusals of lessons from the library",
+    "loss": "none, only the loss: quick",
+}
 _NOT_HERE = frozenset({"own_probes", "device", "dtype", "threads"})
 """Settings that are the business of whoever runs the machine."""
 
@@ -58,8 +66,13 @@ def card(name: str, version: int, server: Here, who: Caller = needs("train")) ->
 def _settings(server: Server) -> dict[str, dict[str, Any]]:
     """The settings of a training by name, with what holds unless something else is chosen."""
     now = server.workspace.settings
-    return {
+    found = {
         one["key"].removeprefix("finetune."): {**one, "name": one["key"].removeprefix("finetune.")}
         for one in options.listed(now, now)
         if one["key"].startswith("finetune.") and one["key"].removeprefix("finetune.") not in _NOT_HERE
     }
+    metric = found["metric"]
+    names = {name: f"{name}: {said}" for name, said in _METRICS.items()}
+    metric |= {"choices": list({**names, metric["value"]: ""}), "names": names}
+    metric["description"] = "How a reply to an example that was kept aside is scored; the best check is kept."
+    return found

@@ -331,18 +331,6 @@ def test_training_says_in_place_what_is_missing(browser: Browser, url: str) -> N
         assert page.locator(".job").count() == 0
 
 
-def test_accepted_reviews_become_a_file_to_train_on_and_one_to_compare_with(browser: Browser, url: str) -> None:
-    with httpx2.Client(base_url=url, timeout=30) as http:
-        for kind in ("case", "example"):
-            http.post(f"/api/review/{said_of(url, 'up')}", json={"decision": "accept", "as": kind})
-    for name, file in (("train", "reviewed-examples.jsonl"), ("compare", "reviewed-cases.jsonl")):
-        with opened(browser, f"{url}/{name}") as visit:
-            visit.page.get_by_role("button", name="Add accepted reviews").click()
-            visit.page.locator(".files", has_text=file).wait_for()
-            assert visit.page.locator(".files input").is_checked()
-            assert visit.page.locator(".files li").count() == 1
-
-
 def test_a_comparison_without_cases_or_arms_is_refused_in_place(browser: Browser, still: str) -> None:
     with opened(browser, f"{still}/compare") as visit:
         page = visit.page

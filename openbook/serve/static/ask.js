@@ -177,8 +177,9 @@ $("beside").addEventListener("click", () => {
 async function arms() {
   const { arms: found } = await api("/api/arms", { quiet: true });
   labels = Object.fromEntries(found.map((one) => [one.id, one.label]));
+  const named = new URLSearchParams(location.search).get("model"); // a link to one way of answering, as from a finished training
   for (const select of [model, model2]) {
-    const chosen = localStorage.getItem(`openbook.${select.id}`) ?? select.value;
+    const chosen = (select === model && named) || (localStorage.getItem(`openbook.${select.id}`) ?? select.value);
     show(select, ...found.map((one) => el("option", { value: one.id, disabled: !one.available, title: one.why || null }, one.label)));
     if (found.some((one) => one.id === chosen && one.available)) select.value = chosen;
     select.onchange = () => localStorage.setItem(`openbook.${select.id}`, select.value);

@@ -1,19 +1,21 @@
 // The Compare page: cases, arms, a comparison's progress, reports.
 
 import { api, el, show, when } from "./app.js";
-import { $, Files, droppable, empty, following, going, table } from "./work.js";
+import { $, Files, droppable, empty, following, going, reviewed, table } from "./work.js";
 
-const files = new Files($("list"), { purpose: "evals", none: "No files of your own yet. One case a line: {\"question\": …, \"answer\": …}" });
+const files = new Files($("list"), { purposes: { evals: "cases", "fine-tune": "examples" }, uses: { cases: "questions to ask", conversations: "conversations to answer", examples: "examples to show beforehand" }, none: "No files of your own yet. One case a line: {\"question\": …, \"answer\": …}" });
 const PLAIN = { base: "The model alone", rag: "With your documents", tuned: "Trained on your examples", "tuned+rag": "Trained, with your documents" };
 
 async function arms() {
   const { adapters } = await api("/api/adapters");
-  const names = [...new Set(adapters.map((one) => one.name))];
+  const wanted = new URLSearchParams(location.search).get("adapter");
+  const known = adapters.map((one) => ({ ...one, ref: `${one.name}@${one.version}` })).reverse();
+  const first = known.find((one) => one.ref === wanted) ?? known.find((one) => one.promoted) ?? known[0];
   show($("arms"), Object.entries(PLAIN).map(([arm, label]) => {
-    const needs = arm.startsWith("tuned") && !names.length;
+    const needs = arm.startsWith("tuned") && !known.length;
     return el("label", { class: "check" }, el("input", { type: "checkbox", name: "arm", value: arm, checked: !needs, disabled: needs }),
       el("span", { class: needs ? "muted" : null }, label, el("span", { class: "muted small" }, needs ? " · nothing is trained yet" : ` · ${arm}`)));
-  }), names.length ? el("label", { class: "field" }, el("span", {}, "Which adapter"), el("select", { id: "adapter" }, names.map((one) => el("option", {}, one)))) : null);
+  }), known.length ? el("label", { class: "field" }, el("span", {}, "Which adapter"), el("select", { id: "adapter" }, known.map((one) => el("option", { value: one.ref, selected: one === first }, `${one.ref}${one.promoted ? ", promoted" : ""}`)))) : null);
 }
 
 function order() {
@@ -21,7 +23,7 @@ function order() {
   const skip = [...document.querySelectorAll("input[name=measure]:not(:checked)")].map((one) => one.value);
   const chosen = ticked("arm"), adapter = $("adapter")?.value;
   return {
-    cases: files.chosen(), made: $("made-on").checked ? Number($("made").value) : 0, arms: chosen, skip, seed: Number($("seed").value), title: $("title").value.trim(),
+    cases: files.chosen("cases"), conversations: files.chosen("conversations"), examples: files.chosen("examples"), reviewed: $("reviewed").checked, made: $("made-on").checked ? Number($("made").value) : 0, arms: chosen, skip, seed: Number($("seed").value), title: $("title").value.trim(),
     tuned: adapter && chosen.includes("tuned") ? [adapter] : [], both: adapter && chosen.includes("tuned+rag") ? [adapter] : [],
   };
 }
@@ -32,7 +34,7 @@ async function begin() {
   wrong.hidden = true;
   const wanted = order();
   if ($("made-on").checked && !(Number.isInteger(wanted.made) && wanted.made > 0)) return refuse("Say with a whole number how many questions to make.", $("made"));
-  if (!wanted.cases.length && !wanted.made) return refuse("Choose a file of cases, or let questions be made from the library.", $("files"));
+  if (!wanted.cases.length && !wanted.conversations.length && !wanted.reviewed && !wanted.made) return refuse("Choose a file of cases, or let questions be made from the library.", $("files"));
   if (!Number.isInteger(wanted.seed)) return refuse("The seed is a whole number.", $("seed"));
   if (!wanted.arms.length) return refuse("Choose at least one way of answering.", $("arms").querySelector("input"));
   try {
@@ -68,9 +70,8 @@ function open(id) {
 }
 
 droppable($("drop"), $("files"), (list) => files.take(list.map(({ file }) => file)).catch(() => {}));
-$("reviewed").addEventListener("click", () => files.reviewed("cases").catch(() => {}));
 $("made-on").addEventListener("change", (event) => { $("made-field").hidden = !event.target.checked; });
 $("compare").addEventListener("submit", (event) => { event.preventDefault(); begin(); });
-await Promise.all([files.load(), arms(), reports()]).catch(() => {});
+await Promise.all([files.load(), arms(), reports(), reviewed($("reviewed"), $("reviewed-note"), "case")]).catch(() => {});
 (await going("compare")).forEach(follow);
 document.body.classList.add("ready");

@@ -4,7 +4,10 @@ import { api, chosen, count, dropped, el, job, pace, seconds, show, size, toast,
 
 export { seconds };
 
-const STEPS = { read: "Reading", parse: "Reading", embed: "Learning what is where", write: "Filing", commit: "Filing", load: "Loading the model", tokens: "Looking at the examples", probe: "Trying a few steps", step: "Training", ask: "Asking", search: "Searching", questions: "Making questions", lessons: "Making lessons" };
+const STEPS = { read: "Reading", parse: "Reading", embed: "Learning what is where", write: "Filing", commit: "Filing", load: "Loading the model", tokens: "Looking at the examples", probe: "Trying a few steps", step: "Training", ask: "Asking", search: "Searching", questions: "Making questions", lessons: "Making lessons",
+  passages: "Finding passages", "hard negatives": "Finding passages", "choose examples": "Choosing examples to show", time: "Timing", freshness: "Changing documents and asking again", voice: "Telling manners of writing apart", judge: "Judging",
+  "unpack weights": "Unpacking the model", trainings: "Training", merge: "Making the adapter ready", "compare trained and served": "Making sure it answers as it was trained",
+  ...Object.fromEntries(["arc_easy", "piqa", "lambada", "text_perplexity", "context_use"].map((one) => [one, `Measuring what it forgot: ${one.replace("_", " ")}`])) };
 const STATES = { queued: "Waiting for its turn", running: "Running", paused: "Paused", succeeded: "Done", failed: "Failed", cancelled: "Cancelled" };
 const LOOKS = { succeeded: "ok", failed: "bad", paused: "warn", cancelled: "warn" };
 export const OPEN = ["queued", "running", "paused"];
@@ -96,7 +99,7 @@ export function table(columns, rows, { caption, label } = {}) {
     const [name, look] = heads[place];
     return el("td", { class: look || null, data: name && place ? { label: name } : {} }, one?.node !== undefined ? one.node : one);
   };
-  return el("div", { class: "table-wrap", tabindex: "0", role: "region", aria: { label: label ?? caption } },
+  return el("div", { class: "table-wrap", tabindex: "0", role: "region", aria: { label: `${label ?? caption}, table` } },
     el("table", { class: "table cards" }, el("caption", { class: "visually-hidden" }, caption),
       el("thead", {}, el("tr", {}, heads.map(([name, look]) => el("th", { scope: "col", class: look || null }, name || el("span", { class: "visually-hidden" }, "Actions"))))),
       el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))));
@@ -107,15 +110,20 @@ export const fact = (name, value) => (value === null || value === undefined || v
 export const facts = (...pairs) => el("dl", { class: "facts" }, pairs.filter(Boolean).flat());
 export const figure = (value) => (typeof value !== "number" ? String(value) : Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString());
 
-// The caller's files of /v1/files as a list of boxes; chosen() gives the ids that are ticked.
+// The caller's files of /v1/files as a list of boxes. `purposes`: purpose -> the first use of its files; files dropped here
+// get the first purpose. `uses`: use -> its name, of which each ticked file has one; chosen(use) gives the ids.
 export class Files {
-  constructor(place, { none, purpose, changed = () => {} }) {
-    Object.assign(this, { place, none, purpose, changed, list: [], ticked: new Set() });
+  constructor(place, { none, purposes, uses }) {
+    Object.assign(this, { place, none, purposes, uses, purpose: Object.keys(purposes)[0], list: [], ticked: new Set(), use: new Map() });
   }
 
   async load() {
-    this.list = (await api(`/v1/files?purpose=${this.purpose}`)).data;
+    this.list = (await api("/v1/files")).data.filter((one) => one.purpose in this.purposes);
     this.draw();
+  }
+
+  useOf(one) {
+    return this.use.get(one.id) ?? this.purposes[one.purpose];
   }
 
   async take(files) {
@@ -127,31 +135,34 @@ export class Files {
       if (made) this.ticked.add(made.id);
     }
     await this.load();
-    this.changed();
   }
 
-  // What reviewers accepted, as a file of its own.
-  async reviewed(kind) {
-    const answer = await fetch(`/api/review/export?as=${kind}`);
-    const lines = answer.ok ? await answer.text() : "";
-    if (!lines.trim()) return toast(`No ${kind} have been accepted yet. Accept some on the Review page.`, "bad");
-    return this.take([new File([lines], `reviewed-${kind}.jsonl`, { type: "application/jsonl" })]);
-  }
-
-  chosen() {
-    return this.list.filter((one) => this.ticked.has(one.id)).map((one) => one.id);
+  chosen(use) {
+    return this.list.filter((one) => this.ticked.has(one.id) && this.useOf(one) === use).map((one) => one.id);
   }
 
   draw() {
     if (!this.list.length) return show(this.place, el("p", { class: "muted small" }, this.none));
-    show(this.place, el("ul", { class: "files" }, this.list.map((one) => el("li", {},
-      el("label", { class: "check" }, el("input", { type: "checkbox", checked: this.ticked.has(one.id), onchange: (event) => { this.ticked[event.target.checked ? "add" : "delete"](one.id); this.changed(); } }),
+    show(this.place, el("ul", { class: "files" }, this.list.map((one) => {
+      const pick = el("select", { aria: { label: `What ${one.filename} is for` }, hidden: !this.ticked.has(one.id), onchange: (event) => this.use.set(one.id, event.target.value) },
+        Object.entries(this.uses).map(([use, name]) => el("option", { value: use, selected: use === this.useOf(one) }, name)));
+      return el("li", {},
+      el("label", { class: "check" }, el("input", { type: "checkbox", checked: this.ticked.has(one.id), onchange: (event) => { this.ticked[event.target.checked ? "add" : "delete"](one.id); pick.hidden = !event.target.checked; } }),
         el("span", {}, one.filename, " ", el("span", { class: "muted small" }, `${size(one.bytes)} · ${when(one.created_at)}`))),
+      pick,
       el("button", { class: "button quiet small", type: "button", aria: { label: `Delete ${one.filename}` }, onclick: async () => {
         await api(`/v1/files/${one.id}`, { method: "DELETE" }).then(() => { this.ticked.delete(one.id); return this.load(); }).catch(() => {});
-        this.changed();
-      } }, "Delete")))));
+      } }, "Delete"));
+    })));
   }
+}
+
+// A box that takes what reviewers accepted along; it says how much that is, and is off while that is nothing.
+export async function reviewed(box, note, kind) {
+  const { entries } = await api("/api/review?state=accepted", { quiet: true });
+  const found = entries.filter((one) => one.result?.[kind]).length;
+  box.disabled = !found;
+  show(note, found ? `${found} accepted` : ["none accepted yet: ", el("a", { href: "/review" }, "review answers")]);
 }
 
 export function failures(list) {
