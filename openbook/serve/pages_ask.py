@@ -44,9 +44,9 @@ class Part:
 
 
 @router.get("/")
-def ask_page(request: Request, server: Here, who: Caller = needs("ask")) -> HTMLResponse:
-    """The page, empty of answers."""
-    return _page(request, server, who)
+def ask_page(request: Request, server: Here, model: str = "rag", who: Caller = needs("ask")) -> HTMLResponse:
+    """The page, empty of answers; `model` is who will answer, as in the link from a finished training."""
+    return _page(request, server, who, model=model)
 
 
 @router.post("/")

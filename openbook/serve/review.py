@@ -6,6 +6,7 @@ and `openbook finetune` read; nothing else ever is. Knows no training and no com
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -199,9 +200,11 @@ def file_of_accepted(server: Server, who: Caller, kind: Kind) -> dict[str, Any]:
     if not lines:
         says = f"none of the {kind} you may see was accepted yet; accept some in the review, or leave reviewed out"
         raise Refused(400, says, code="nothing_reviewed", param="reviewed")
-    kept = uploads.keep(server, io.BytesIO(lines.encode()), f"reviewed-{kind}.jsonl")
-    purpose = "evals" if kind == "cases" else "fine-tune"
-    uploads.record(server, [kept], purpose, who)
+    name, purpose = f"reviewed-{kind}.jsonl", "evals" if kind == "cases" else "fine-tune"
+    kept = uploads.same(server, name, hashlib.sha256(lines.encode()).hexdigest(), who)
+    if kept is None:
+        kept = uploads.keep(server, io.BytesIO(lines.encode()), name)
+        uploads.record(server, [kept], purpose, who)
     return {**kept.json(), "purpose": purpose}
 
 

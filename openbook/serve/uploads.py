@@ -115,6 +115,14 @@ def find(server: Server, key: str, who: Caller) -> sa.Row[Any]:
     return row
 
 
+def same(server: Server, name: str, sha256: str, who: Caller) -> Kept | None:
+    """The caller's own file of that name and content; None when there is none."""
+    wanted = sa.and_(FILES.c.owner == who.id, FILES.c.name == name, FILES.c.sha256 == sha256)
+    with server.store.connect() as db:
+        row = db.execute(sa.select(FILES).where(wanted, FILES.c.purpose != DOCUMENT).limit(1)).one_or_none()
+    return None if row is None else Kept(row.id, row.name, row.bytes, row.sha256)
+
+
 def _covers(server: Server, who: Caller, owner: str) -> bool:
     """Whether a caller sees all that the owner of a file may have put into it, as far as that is known."""
     key = keys.get(server.store, owner)

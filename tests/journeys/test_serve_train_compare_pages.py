@@ -175,3 +175,5 @@ def test_links_of_an_adapter_lead_to_asking_and_to_comparing_it(
         assert (order.tuned, order.both) == (["tone@1"], ["tone@1"])
     with opened(browser, f"{url}/?model=extractive") as visit:
         assert visit.page.input_value("#model") == "extractive"
+    # Chosen as the page comes: whoever asks at once, or without scripts, asks the one that was meant.
+    assert '<option value="extractive" selected>' in httpx2.get(f"{url}/?model=extractive").text

@@ -202,7 +202,9 @@ def test_a_job_takes_what_was_accepted_and_its_maker_may_see_and_nothing_else(tm
             if asked == "band":  # the others wait for a reviewer
                 accept = review.DecisionOrder.model_validate({"decision": "accept", "as": kind})
                 review.decide(entry, accept, server, hr)
-    examples_, cases = (uploads.path_of(server, one["id"]) for one in begun(hr))
+    first = begun(hr)
+    assert begun(hr) == first, "the same accepted entries are one file, however often they are used"
+    examples_, cases = (uploads.path_of(server, one["id"]) for one in first)
     assert examples_ is not None
     assert cases is not None
     assert examples_.read_bytes() == review.export(server, "examples", hr).body

@@ -175,14 +175,20 @@ $("beside").addEventListener("click", () => {
 });
 
 async function arms() {
+  const named = new URLSearchParams(location.search).get("model"); // a link to one way of answering, as from a finished training
+  const wanted = [named ?? localStorage.getItem("openbook.model"), localStorage.getItem("openbook.model2")];
+  const choose = (select, id) => {
+    if ([...select.options].some((one) => one.value === id && !one.disabled)) select.value = id;
+  };
+  choose(model, wanted[0]); // before anyone asks: the options are on the page already
+  choose(model2, wanted[1]);
+  for (const select of [model, model2]) select.onchange = () => localStorage.setItem(`openbook.${select.id}`, select.value);
   const { arms: found } = await api("/api/arms", { quiet: true });
   labels = Object.fromEntries(found.map((one) => [one.id, one.label]));
-  const named = new URLSearchParams(location.search).get("model"); // a link to one way of answering, as from a finished training
   for (const select of [model, model2]) {
-    const chosen = (select === model && named) || (localStorage.getItem(`openbook.${select.id}`) ?? select.value);
+    const chosen = select.value;
     show(select, ...found.map((one) => el("option", { value: one.id, disabled: !one.available, title: one.why || null }, one.label)));
-    if (found.some((one) => one.id === chosen && one.available)) select.value = chosen;
-    select.onchange = () => localStorage.setItem(`openbook.${select.id}`, select.value);
+    choose(select, chosen);
   }
   $("beside").hidden = found.filter((one) => one.available).length < 2;
 }
