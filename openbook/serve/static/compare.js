@@ -55,7 +55,7 @@ const follow = (job) => following($("jobs"), job, { title: "Comparison", pausabl
 
 async function reports() {
   const { reports: found } = await api("/api/reports");
-  if (!found.length) return show($("reports"), empty("No reports yet", "A first comparison of twenty made questions takes a few minutes and needs nothing of you."));
+  if (!found.length) return show($("reports"), empty("No reports yet", "A first comparison of questions made from your documents takes a few minutes and needs nothing of you."));
   show($("reports"), table(["Report", "Verdict", "Compared", "Made"], found.map((one) => [
     { node: el("button", { class: "link", type: "button", onclick: () => open(one.id) }, one.title || one.id) }, { node: el("div", { class: "break" }, one.verdict ?? "") }, one.arms.join(", "), one.created ? when(one.created) : "",
   ]), { caption: "Reports" }));
