@@ -49,7 +49,7 @@ const follow = (job) => following($("jobs"), job, { title: "Comparison", pausabl
   if (now.state !== "succeeded") return;
   const missing = Object.entries(now.result.missing ?? {});
   body.append(el("p", { class: "notice ok", role: "status" }, now.result.verdict || "The comparison is done."), el("div", { class: "actions" }, el("button", { class: "button primary small", type: "button", onclick: () => open(now.result.report) }, "Read the report")),
-    ...missing.map(([name, why]) => el("p", { class: "muted small" }, `${name}: ${why}`)));
+    ...(missing.length ? [el("details", { class: "more" }, el("summary", {}, "What was not measured, and why"), missing.map(([name, why]) => el("p", { class: "muted small" }, `${name}: ${why}`)))] : []));
   await reports();
 } });
 
