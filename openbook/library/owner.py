@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,9 @@ from openbook.errors import LibraryBusy, LibraryError
 
 _PATIENCE = 20.0
 """Seconds to wait for an owner that wrote down that it will be brief."""
+_GRACE = 2.0
+"""Seconds to wait for an owner that has not written yet how long it will be, or that is just leaving."""
+_PAUSE = 0.05
 _BRIEF = "for a moment"
 _FILES = {"library": ("lock", "owner"), "migration": ("migration.lock", "migration.owner")}
 
@@ -50,12 +54,17 @@ class Ownership:
         self._lock.release()
 
     def _acquire(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            if not _read(self._note).endswith(_BRIEF):
-                raise
-            self._lock.acquire(timeout=_PATIENCE)
+        started = time.monotonic()
+        while True:
+            try:
+                self._lock.acquire(timeout=0)
+                return
+            except Timeout:
+                said = _read(self._note)
+                patience = _PATIENCE if said.endswith(_BRIEF) else 0.0 if said else _GRACE
+                if time.monotonic() - started >= patience:
+                    raise
+            time.sleep(_PAUSE)
 
 
 def _read(note: Path) -> str:

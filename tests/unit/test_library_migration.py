@@ -327,3 +327,13 @@ def test_others_wait_for_an_owner_that_said_it_is_brief(tmp_path: Path) -> None:
     timer.start()
     opened(tmp_path).close()
     timer.join()
+
+
+def test_others_wait_for_an_owner_that_has_not_said_yet_what_it_is(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    owner = Ownership(tmp_path, brief=True)
+    (tmp_path / "owner").unlink()  # as between taking the lock and saying so, or on leaving
+    timer = threading.Timer(0.3, owner.release)
+    timer.start()
+    opened(tmp_path).close()
+    timer.join()
